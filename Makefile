@@ -1,0 +1,220 @@
+# Builds argoexec. `make help` lists the targets and the variables.
+
+BASE_VERSION := v0.1.0
+
+ARCH ?= $(shell uname -m)
+SAN ?=
+PREFIX ?= /usr
+DESTDIR ?=
+WERROR ?= -Werror
+
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+ifeq ($(filter -j%,$(MAKEFLAGS)),)
+MAKEFLAGS += -j$(shell nproc)
+endif
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.SECONDARY:
+.DEFAULT_GOAL := all
+
+# --- Variants: one folder of objects each, so that none undoes another -----------------------------
+
+override ARCH := $(patsubst aarch64,arm64,$(ARCH))
+NATIVE := $(patsubst aarch64,arm64,$(shell uname -m))
+triplet.x86_64 := x86_64-linux-gnu
+triplet.arm64 := aarch64-linux-gnu
+harden.x86_64 := -fcf-protection=full
+harden.arm64 := -mbranch-protection=standard
+TRIPLET := $(triplet.$(ARCH))
+ifeq ($(TRIPLET),)
+$(error ARCH=$(ARCH) is not known: x86_64 or arm64)
+endif
+
+comma := ,
+ifeq ($(SAN),)
+OUT := build$(if $(filter-out $(NATIVE),$(ARCH)),/$(ARCH))
+else
+OUT := build/san$(if $(filter-out address$(comma)undefined,$(SAN)),-$(subst $(comma),-,$(SAN)))
+endif
+OBJ := $(OUT)/obj
+DEPS := build/deps/$(ARCH)
+BINARY := $(OUT)/argoexec
+
+# --- Tools and flags -------------------------------------------------------------------------------
+
+ifeq ($(origin CC),default)
+CC := $(TRIPLET)-gcc
+endif
+STRIP := $(TRIPLET)-strip
+has_ld_option = $(if $(shell $(TRIPLET)-ld --help 2>/dev/null | grep -e '$1'),-Wl$(comma)$2)
+
+WARNINGS := -Wall -Wextra -Wshadow -Wvla -Wformat=2 -Wundef -Wpointer-arith -Wwrite-strings \
+	-Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition -Wimplicit-fallthrough \
+	-Wno-missing-field-initializers
+ifeq ($(findstring clang,$(CC)),)
+WARNINGS += -Wlogical-op -Wduplicated-cond
+endif
+CPPFLAGS += -I. -isystem $(DEPS)/include -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64
+CFLAGS_ALL = -std=gnu17 -g $(WARNINGS) $(WERROR) -ffunction-sections -fdata-sections \
+	-fvisibility=hidden -ffile-prefix-map=$(CURDIR)=. $(CFLAGS_VARIANT) $(CFLAGS)
+LDFLAGS_ALL = $(LDFLAGS_VARIANT) -L$(DEPS)/lib -Wl,--gc-sections -Wl,-z,relro,-z,now,-z,noexecstack \
+	$(LDFLAGS)
+THIRD_PARTY := -lcurl -larchive -lnghttp2 -lcares -lssl -lcrypto -lexpat -lpcre2-8 -ljson-c -lyaml -lzstd -lz
+
+ifeq ($(SAN),)
+CFLAGS_VARIANT := -O2 -fPIE -fstack-protector-strong -fstack-clash-protection $(harden.$(ARCH)) \
+	-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3
+LDFLAGS_VARIANT = -static-pie $(call has_ld_option,pack-relative-relocs,-z$(comma)pack-relative-relocs)
+LDLIBS := $(THIRD_PARTY)
+else
+# The sanitizers want a dynamic libc. Everything else is static here too: containers of the tests
+# then need only libc, libm and the loader beside the binary.
+CFLAGS_VARIANT := -O1 -fno-omit-frame-pointer -fsanitize=$(SAN) -fno-sanitize-recover=all
+LDFLAGS_VARIANT := -fsanitize=$(SAN) -static-libgcc $(if $(findstring address,$(SAN)),-static-libasan) \
+	$(if $(findstring undefined,$(SAN)),-static-libubsan)
+LDLIBS := -Wl,-Bstatic $(THIRD_PARTY) -Wl,-Bdynamic
+endif
+
+# --- Sources ---------------------------------------------------------------------------------------
+
+ROLES := init emissary wait
+LIBRARY_SOURCES := $(sort $(wildcard executor/*/*.c executor/*/*/*.c signal/*.c $(addsuffix /*.c,$(ROLES))))
+SOURCES := $(LIBRARY_SOURCES) argoexec.c
+LIBRARY_OBJECTS := $(LIBRARY_SOURCES:%.c=$(OBJ)/%.o)
+OBJECTS := $(SOURCES:%.c=$(OBJ)/%.o)
+UNIT_SOURCES := $(sort $(wildcard tests/unit/test_*.c))
+UNIT_SUPPORT := $(filter-out $(UNIT_SOURCES),$(sort $(wildcard tests/unit/*.c)))
+UNIT_TESTS := $(UNIT_SOURCES:tests/unit/%.c=$(OUT)/tests/%)
+PROBE_SOURCES := $(sort $(wildcard tests/probes/*.c))
+PROBES := $(PROBE_SOURCES:tests/probes/%.c=build/probes/%)
+
+# --- Set-up: packages, then the rebuilt libraries --------------------------------------------------
+
+SETUP := build/.setup-$(ARCH)
+$(SETUP): scripts/setup-build.sh scripts/lib/apt.sh scripts/packages/build.txt scripts/packages/arm64.txt
+	@scripts/setup-build.sh $(filter-out $(NATIVE),$(ARCH))
+	@mkdir -p $(@D) && touch $@
+
+# The script runs when its recipe changed; objects are rebuilt only if a library really did.
+$(DEPS)/.checked: scripts/build-deps.sh | $(SETUP)
+	@scripts/build-deps.sh $(ARCH)
+	@touch $@
+$(DEPS)/stamp: $(DEPS)/.checked ;
+
+build/.setup-tests: scripts/setup-tests.sh scripts/lib/apt.sh scripts/packages/tests.txt | build/.setup-$(NATIVE)
+	@scripts/setup-tests.sh
+	@touch $@
+
+# --- Compile and link ------------------------------------------------------------------------------
+
+# Files that change only with their content: flags, and what git says about the tree.
+.PHONY: FORCE
+keep_if_same = mkdir -p $(@D) && { cmp -s $@.new $@ && rm $@.new || mv $@.new $@; }
+$(OBJ)/flags: FORCE
+	@mkdir -p $(@D) && printf '%s\n' '$(CC) $(CPPFLAGS) $(CFLAGS_ALL) $(LDFLAGS_ALL) $(LDLIBS)' >$@.new
+	@$(keep_if_same)
+$(OBJ)/version.flags: FORCE
+	@mkdir -p $(@D) && scripts/version.sh $(BASE_VERSION) '$(ARGOEXEC_VERSION)' >$@.new
+	@$(keep_if_same)
+
+$(OBJ)/executor/base/version.o: $(OBJ)/version.flags
+$(OBJ)/executor/base/version.o: CPPFLAGS += @$(OBJ)/version.flags
+
+$(OBJ)/%.o: %.c $(OBJ)/flags $(DEPS)/stamp
+	@mkdir -p $(@D)
+	@echo "  CC    $@"
+	@$(CC) $(CPPFLAGS) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
+
+# glibc warns of name service calls in static programs. Those left are OpenSSL's and c-ares's, on
+# paths that are not taken: c-ares resolves, and ports are numbers.
+define link
+@echo "  LD    $1"
+@mkdir -p $(@D)
+@$(CC) $(CFLAGS_ALL) $2 -o $1 $(LDFLAGS_ALL) $3 2>$1.log || { cat $1.log >&2; exit 1; }
+@grep -v -e 'in statically linked applications requires' -e ': in function ' -e 'linker garbage collection' $1.log >&2 || rm -f $1.log
+endef
+
+.PHONY: all objects
+all: $(BINARY) ## Build build/argoexec: static-PIE, hardened, stripped (debug symbols in build/obj/argoexec.debug)
+objects: $(LIBRARY_OBJECTS) ## Compile everything but argoexec.c, link nothing
+
+$(OBJ)/argoexec.debug: $(OBJECTS) $(OBJ)/flags
+	$(call link,$@,$(OBJECTS),$(LDLIBS))
+
+ifeq ($(SAN),)
+$(BINARY): $(OBJ)/argoexec.debug
+	@$(STRIP) --strip-all -o $@ $<
+	@echo "  STRIP $@ ($$(stat -c %s $@) bytes)"
+else
+$(BINARY): $(OBJ)/argoexec.debug
+	@ln -f $< $@
+endif
+
+.PHONY: unit-tests probes
+ifeq ($(SAN),)
+unit-tests: ## Build the unit tests, with sanitizers: build/san/tests/*
+	@$(MAKE) SAN=address,undefined unit-tests
+else
+unit-tests: $(UNIT_TESTS)
+endif
+$(OUT)/tests/%: $(OBJ)/tests/unit/%.o $(UNIT_SUPPORT:%.c=$(OBJ)/%.o) $(LIBRARY_OBJECTS) $(OBJ)/flags
+	$(call link,$@,$(filter %.o,$^),$(LDLIBS) -lcmocka)
+
+# User programs of the tests: they run in containers that hold nothing else.
+probes: $(PROBES) ## Build the static helper programs of the tests, build/probes/*
+build/probes/%: tests/probes/%.c $(DEPS)/stamp
+	@mkdir -p $(@D)
+	@echo "  PROBE $@"
+	@$(CC) -I. -D_GNU_SOURCE -std=gnu17 -O2 $(WARNINGS) $(WERROR) -static -s -MMD -MP -MF $@.d $< -o $@
+
+# --- For editors and clang-tidy --------------------------------------------------------------------
+
+json_entry = {"directory":"$(CURDIR)","file":"$1","arguments":[$(subst $(space),$(comma),$(foreach \
+	word,$(CC) $(CPPFLAGS) $(if $(filter %/version.c,$1),@$(OBJ)/version.flags) $(CFLAGS_ALL) -c $1,"$(word)"))]}
+space := $(subst ,, )
+TIDY_SOURCES := $(SOURCES) $(UNIT_SOURCES) $(UNIT_SUPPORT) $(PROBE_SOURCES)
+compile_commands.json: Makefile FORCE ## Write the compilation database
+	@printf '%s\n' '[$(subst }$(space){,}$(comma){,$(foreach s,$(TIDY_SOURCES),$(call json_entry,$s)))]' >$@
+
+# --- Checks ----------------------------------------------------------------------------------------
+
+.PHONY: lint check soak bench demo image smoke-arm64 smoke-debian13
+lint: build/.setup-tests compile_commands.json $(DEPS)/stamp $(OBJ)/version.flags ## Format, clang-tidy (changed files; LINT_ALL=1: all), layers, budgets, shellcheck, pyflakes
+	@scripts/lint.sh
+check: build/.setup-tests ## Run every test; the last line is 'N passed, N failed, N skipped'
+	@scripts/check.sh
+soak: build/.setup-tests all probes ## Run the long counts
+	@scripts/soak.sh
+bench: build/.setup-tests all probes ## Measure the bars
+	@scripts/bench.sh
+demo: build/.setup-tests all probes ## Run a two-step workflow's pods and show what they did (POD=file.json: yours)
+	@scripts/demo.sh $(POD)
+image: build/.setup-tests all ## Build the container images and check them
+	@scripts/image.sh
+smoke-arm64: build/.setup-tests ## Cross-build for arm64 and run it under qemu-user
+	@$(MAKE) ARCH=arm64 all
+	@scripts/smoke-arm64.sh
+smoke-debian13: build/.setup-tests ## Build and run in a Debian 13 root
+	@scripts/smoke-debian13.sh
+
+# --- Install, clean, help --------------------------------------------------------------------------
+
+.PHONY: install clean distclean help
+install: all ## Install $(DESTDIR)$(PREFIX)/bin/argoexec
+	install -D -m 755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/argoexec
+clean: ## Remove what was built, except the libraries
+	rm -rf build/argoexec build/obj build/san* build/arm64 build/probes build/check compile_commands.json
+distclean: ## Remove everything that was built
+	rm -rf build compile_commands.json
+help: ## Show this text
+	@sed -n 's/^\([a-z0-9_.-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | \
+		while IFS=$$'\t' read -r target text; do printf '  %-22s %s\n' "$$target" "$$text"; done
+	@echo
+	@echo "  SAN=address,undefined  build with sanitizers, into build/san"
+	@echo "  ARCH=arm64             cross-build, into build/arm64"
+	@echo "  ARGOEXEC_VERSION=TEXT  the version to report; else it comes from git"
+	@echo "  PREFIX=/usr DESTDIR=   where to install"
+	@echo "  WERROR=                keep warnings warnings"
+
+-include $(OBJECTS:.o=.d) $(UNIT_SOURCES:%.c=$(OBJ)/%.d) $(UNIT_SUPPORT:%.c=$(OBJ)/%.d) $(PROBES:%=%.d)

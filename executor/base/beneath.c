@@ -1,0 +1,191 @@
+/* file_open_beneath: openat2(2) where the kernel and the container's seccomp filter allow it, else
+ * the same walk by hand. */
+#include "executor/base/fd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+
+#define COMMON_FLAGS (O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
+
+/* As many links as the kernel follows in one path (path_resolution(7)). */
+#define LINKS_MAX 40
+
+static int open_by_kernel(int root_fd, const char *relative, int flags, enum beneath_links links)
+{
+	struct open_how how = {
+		.flags = (uint64_t)(unsigned)(flags | COMMON_FLAGS),
+		.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS |
+			   (links == BENEATH_REFUSE ? RESOLVE_NO_SYMLINKS : 0),
+	};
+	long fd;
+
+	do /* EAGAIN: a rename on the way made the kernel unsure */
+		fd = syscall(SYS_openat2, root_fd, relative, &how, sizeof(how));
+	while (fd < 0 && (errno == EAGAIN || errno == EINTR));
+	return fd < 0 ? -errno : (int)fd;
+}
+
+/*
+ * By hand: `left` is what is still to be walked; each component is opened without following, a
+ * link's text is put in front of what is left. Descriptors of the directories walked through are
+ * kept on a stack, so that `..` means what it meant when we came by, and never passes the root.
+ */
+#define DEPTH_MAX 256
+
+struct walk {
+	int stack[DEPTH_MAX];
+	size_t depth; /* stack[0] is the root */
+	char left[8192];
+	unsigned links;
+};
+
+static int step_into_link(struct walk *walk, const char *component, const char *rest)
+{
+	char target[4096], combined[sizeof(walk->left)];
+	ssize_t n = readlinkat(walk->stack[walk->depth - 1], component, target, sizeof(target) - 1);
+
+	if (n < 0)
+		return -errno;
+	target[n] = '\0';
+	if (target[0] == '/')
+		return -EXDEV;
+	if (++walk->links > LINKS_MAX)
+		return -ELOOP;
+	if ((size_t)snprintf(combined, sizeof(combined), "%s/%s", target, rest) >= sizeof(combined))
+		return -ENAMETOOLONG;
+	memcpy(walk->left, combined, sizeof(combined));
+	return 0;
+}
+
+static int push(struct walk *walk, int fd)
+{
+	if (walk->depth == DEPTH_MAX) {
+		close(fd);
+		return -ELOOP;
+	}
+	walk->stack[walk->depth++] = fd;
+	return 0;
+}
+
+static int pop(struct walk *walk)
+{
+	if (walk->depth == 1)
+		return -EXDEV;
+	close(walk->stack[--walk->depth]);
+	return 0;
+}
+
+static int open_last(struct walk *walk, const char *component, int flags)
+{
+	int fd = openat(walk->stack[walk->depth - 1], component, flags | COMMON_FLAGS | O_NOFOLLOW);
+
+	return fd < 0 ? -errno : fd;
+}
+
+/* One component; > 0 is "go on", 0 cannot be, negative an errno. *ret_fd is set at the end. */
+static int walk_one(struct walk *walk, int flags, enum beneath_links links, int *ret_fd)
+{
+	char component[256], *end;
+	const char *start = walk->left + strspn(walk->left, "/");
+	size_t size = strcspn(start, "/");
+	const char *rest = start + size + strspn(start + size, "/");
+	int fd, r;
+
+	if (size >= sizeof(component))
+		return -ENAMETOOLONG;
+	memcpy(component, start, size);
+	component[size] = '\0';
+	end = (char *)rest;
+	if (strcmp(component, "..") == 0)
+		r = pop(walk);
+	else if (size == 0 || strcmp(component, ".") == 0)
+		r = 0;
+	else {
+		fd = open_last(walk, component, *end ? O_RDONLY | O_DIRECTORY : flags);
+		if ((fd == -ELOOP || fd == -ENOTDIR) && links == BENEATH_FOLLOW) {
+			r = step_into_link(walk, component, rest);
+			return r == -EINVAL ? fd : r < 0 ? r : 1;
+		}
+		if (fd < 0)
+			return fd;
+		if (!*end) {
+			*ret_fd = fd;
+			return 1;
+		}
+		r = push(walk, fd);
+	}
+	if (r < 0)
+		return r;
+	memmove(walk->left, rest, strlen(rest) + 1);
+	if (!walk->left[0]) /* the path ended in `.`, `..` or a slash: it is this directory */
+		*ret_fd = open_last(walk, ".", flags);
+	return *ret_fd < -1 ? *ret_fd : 1;
+}
+
+static int open_by_hand(int root_fd, const char *relative, int flags, enum beneath_links links)
+{
+	struct walk walk = { .depth = 0 };
+	int fd = -1, r = 1;
+
+	if (relative[0] == '/')
+		return -EXDEV;
+	if ((size_t)snprintf(walk.left, sizeof(walk.left), "%s", relative) >= sizeof(walk.left))
+		return -ENAMETOOLONG;
+	walk.stack[walk.depth++] = root_fd;
+	while (r > 0 && fd < 0)
+		r = walk_one(&walk, flags, links, &fd);
+	while (walk.depth > 1)
+		close(walk.stack[--walk.depth]);
+	return r < 0 ? r : fd;
+}
+
+int file_open_beneath(const char *root, const char *relative, int flags, enum beneath_links links,
+		      struct error *err)
+{
+	_cleanup_close_ int root_fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd;
+
+	while (*relative == '/')
+		relative++;
+	if (!*relative)
+		relative = ".";
+	if (root_fd < 0)
+		return error_errno(err, -errno, "open %s", root);
+	fd = open_by_kernel(root_fd, relative, flags, links);
+	/* An outer seccomp filter answers EPERM; a real EPERM comes again from the walk. */
+	if (fd == -ENOSYS || fd == -EPERM)
+		fd = open_by_hand(root_fd, relative, flags, links);
+	if (fd == -EXDEV)
+		return error_set(err, -EXDEV,
+				 "open %s/%s: a symbolic link on the way leads out of %s", root,
+				 relative, root);
+	if (fd == -ELOOP)
+		return error_set(err, -ELOOP,
+				 "open %s/%s: symbolic links are not followed here", root,
+				 relative);
+	return fd < 0 ? error_errno(err, fd, "open %s/%s", root, relative) : fd;
+}
+
+int file_read_beneath(const char *root, const char *relative, enum beneath_links links,
+		      struct buffer *out, struct error *err)
+{
+	_cleanup_close_ int fd = file_open_beneath(root, relative, O_RDONLY, links, err);
+	struct stat st;
+	int r;
+
+	if (fd < 0)
+		return fd;
+	while (*relative == '/')
+		relative++;
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return error_set(err, -EINVAL, "read %s/%s: not a regular file", root, relative);
+	r = fd_read_all(fd, out);
+	if (r == -EMSGSIZE)
+		return error_set(err, r, "read %s/%s: larger than the limit of %zu bytes", root,
+				 relative, out->max);
+	return r < 0 ? error_errno(err, r, "read %s/%s", root, relative) : 0;
+}

@@ -1,0 +1,28 @@
+/*
+ * "Something changed in one of these directories": inotify, or, where the node has no instance or
+ * watch left (EMFILE, ENOSPC; 128 instances per user are common), a look every two seconds. The
+ * callback is told nothing else and looks for itself; it must cope with being called in vain.
+ */
+#pragma once
+
+#include "executor/event/loop.h"
+
+#define EVENT_WATCH_POLL_MS 2000
+
+struct event_watch {
+	struct event_source source; /* inotify */
+	struct event_timer poll; /* the fallback */
+	void (*callback)(struct event_watch *watch);
+	bool is_polling;
+};
+
+/* 0 or a negative errno (no memory, no descriptor even for a timer). */
+int event_watch_init(struct event_watch *watch, struct event_loop *loop,
+		     void (*callback)(struct event_watch *watch));
+
+/* Watches names in `directory` (which must exist): created, moved in, or closed after writing.
+ * Content that is only appended to does not wake anybody. Look once after adding: what happened
+ * before is not reported. Falls back to polling instead of failing. */
+void event_watch_add(struct event_watch *watch, const char *directory);
+
+void event_watch_done(struct event_watch *watch);

@@ -1,0 +1,228 @@
+#!/usr/bin/env bash
+# Rebuilds, from the distribution's source packages, the libraries that have no usable static build.
+# usage: build-deps.sh [x86_64|arm64]
+# Result: build/deps/ARCH/{include,lib} and build/deps/ARCH/stamp. A library is built again only when
+# its source version, its recipe, the flags or the compiler changed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=scripts/lib/apt.sh
+. scripts/lib/apt.sh
+
+arch=${1:-$(uname -m)}
+case "$arch" in
+x86_64) triplet=x86_64-linux-gnu harden=-fcf-protection=full ;;
+arm64 | aarch64) arch=arm64 triplet=aarch64-linux-gnu harden=-mbranch-protection=standard ;;
+*) die "unknown architecture '$arch' (x86_64 or arm64)" ;;
+esac
+
+cc=$triplet-gcc
+ar=$triplet-gcc-ar
+root=$PWD/build/deps
+prefix=$root/$arch
+jobs=$(nproc)
+debian_arch=${arch/x86_64/amd64}
+dev_packages=()
+for name in libssl zlib1g libzstd libc-ares libnghttp2 libexpat1 libpcre2 libjson-c libyaml libc6; do
+	dev_packages+=("$name-dev:$debian_arch")
+done
+cppflags="-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2"
+cflags="-Os -g0 -ffunction-sections -fdata-sections -fPIE -fstack-protector-strong -fstack-clash-protection $harden"
+export PKG_CONFIG_LIBDIR=/usr/lib/$triplet/pkgconfig:/usr/share/pkgconfig
+
+# configure_in DIR SOURCE OPTION...: an out-of-tree configure, quiet unless it fails.
+configure_in() {
+	local dir=$1 source=$2
+	shift 2
+	rm -rf "$dir"
+	mkdir -p "$dir"
+	(
+		cd "$dir"
+		"$source/configure" -q --host="$triplet" --prefix="$prefix" --libdir="$prefix/lib" \
+			--disable-shared --enable-static --disable-dependency-tracking \
+			CC="$cc" AR="$ar" CPPFLAGS="$cppflags" CFLAGS="$cflags -ffile-prefix-map=$root=deps" "$@"
+	)
+}
+
+# HTTP(S) and proxies, nothing else. Cookies stay: load balancers in front of stores pin sessions with
+# them. No CA path is compiled in: the caller names one, or OpenSSL's SSL_CERT_FILE and SSL_CERT_DIR do.
+build_curl() {
+	local source=$1 work=$2
+	[ -f "$source/configure" ] || (cd "$source" && autoreconf -fi)
+	configure_in "$work" "$source" \
+		--with-openssl --with-zlib --with-nghttp2 --enable-ares \
+		--without-ca-bundle --without-ca-path --with-ca-fallback \
+		--without-zstd --without-brotli --without-libpsl --without-libidn2 --without-librtmp \
+		--without-libssh2 --without-libssh --without-gssapi --without-libgsasl --without-nghttp3 \
+		--without-ngtcp2 --disable-ldap --disable-ldaps --disable-dict --disable-file --disable-ftp \
+		--disable-gopher --disable-imap --disable-mqtt --disable-pop3 --disable-rtsp --disable-smb \
+		--disable-smtp --disable-telnet --disable-tftp --disable-manual --disable-libcurl-option \
+		--disable-ntlm --disable-tls-srp --disable-alt-svc --disable-hsts --disable-unix-sockets \
+		--disable-netrc --disable-doh --disable-aws --disable-kerberos-auth --disable-negotiate-auth \
+		--disable-form-api --disable-mime --disable-websockets --disable-ipfs --disable-versioned-symbols
+	make -C "$work/lib" -s -j"$jobs"
+	make -C "$work/lib" -s install
+	make -C "$work/include" -s install
+	install -m 755 "$work/curl-config" "$prefix/bin/curl-config"
+}
+
+# tar and zip, gzip and zstd; reads and writes streams, never a disk, so neither ACLs nor xattrs.
+build_libarchive() {
+	local source=$1 work=$2
+	# The shipped configure was made by a libtool that is not the distribution's.
+	(cd "$source" && autoreconf -fi)
+	configure_in "$work" "$source" \
+		--with-zlib --with-zstd --without-bz2lib --without-lzma --without-lz4 --without-lzo2 \
+		--without-libb2 --without-iconv --without-xml2 --without-expat --without-nettle \
+		--without-openssl --disable-acl --disable-xattr --disable-bsdtar --disable-bsdcpio \
+		--disable-bsdcat --disable-bsdunzip
+	make -C "$work" -s -j"$jobs" libarchive.la
+	make -C "$work" -s install-libLTLIBRARIES install-includeHEADERS
+}
+
+source_version() {
+	apt-cache showsrc --only-source "$1" 2>/dev/null | sed -n 's/^Version: //p' | sort -V | tail -1
+}
+
+# The static libraries that are used as the distribution ships them.
+distribution_libraries() {
+	dpkg-query -W -f '${Package} ${Version}\n' "${dev_packages[@]}"
+}
+
+# recipe NAME: everything but the source version that decides what the library becomes.
+recipe() {
+	{
+		declare -f "build_$1" configure_in
+		printf '%s\n' "$cppflags" "$cflags"
+		"$cc" -dumpfullversion
+		distribution_libraries
+	} | sha256sum | cut -c1-16
+}
+
+# unpack NAME VERSION: prints the unpacked source tree, fetched once for all architectures.
+unpack() {
+	local name=$1 version=$2 dir=$root/src/$1-$2 tree
+	if [ ! -e "$dir/.complete" ]; then
+		rm -rf "$dir"
+		mkdir -p "$dir"
+		(cd "$dir" && apt-get -qq -o APT::Sandbox::User=root source --only-source "$name=$version") \
+			>"$dir/log" 2>&1 </dev/null || {
+			tail -5 "$dir/log" >&2
+			die "cannot get the source package $name $version"
+		}
+		touch "$dir/.complete"
+	fi
+	tree=$(find "$dir" -mindepth 1 -maxdepth 1 -type d)
+	[ -f "$tree/debian/control" ] || die "unexpected content of $dir"
+	printf '%s\n' "$tree"
+}
+
+# build NAME LIBRARY: brings one library up to date.
+build() {
+	local name=$1 library=$2 version key stamp=$prefix/.$1 tree
+	version=$(source_version "$name")
+	if [ -z "$version" ]; then
+		# Without package lists a library that was built before is as good as it gets.
+		version=$(cut -d' ' -f1 "$stamp" 2>/dev/null) || die "no source package '$name': run scripts/setup-build.sh"
+	fi
+	key="$version $(recipe "$name")"
+	if [ -f "$prefix/lib/$library" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$key" ]; then
+		say "$arch: $name $version is up to date"
+		return 0
+	fi
+	say "$arch: building $name $version"
+	rm -f "$stamp"
+	tree=$(unpack "$name" "$version")
+	nice -n 5 bash -c "$build_one" build "build_$name" "$tree" "$root/work/$arch-$name" \
+		>"$root/work/$arch-$name.log" 2>&1 || {
+		tail -20 "$root/work/$arch-$name.log" >&2
+		die "$name failed to build, see build/deps/work/$arch-$name.log"
+	}
+	printf '%s\n' "$key" >"$stamp"
+}
+
+# Proves that every library links into a static-PIE program and has the features that we rely on.
+verify() {
+	local work=$root/work/$arch-verify feature
+	for feature in SSL libz AsynchDNS HTTP2; do
+		"$prefix/bin/curl-config" --features | grep -qx "$feature" || die "libcurl lacks $feature"
+	done
+	mkdir -p "$work"
+	cat >"$work/verify.c" <<-'PROGRAM'
+		#define PCRE2_CODE_UNIT_WIDTH 8
+		#include <archive.h>
+				#include <curl/curl.h>
+		#include <expat.h>
+		#include <json-c/json.h>
+		#include <openssl/evp.h>
+		#include <pcre2.h>
+		#include <stdio.h>
+		#include <string.h>
+
+		int main(void)
+		{
+			const curl_version_info_data *v = curl_version_info(CURLVERSION_NOW);
+			struct archive *a = archive_write_new();
+			struct json_object *json = json_tokener_parse("{\"a\":1}");
+			XML_Parser xml = XML_ParserCreate(NULL);
+			int n;
+
+			for (n = 0; v->protocols[n]; n++)
+				if (strcmp(v->protocols[n], "http") && strcmp(v->protocols[n], "https"))
+					return 2;
+			if (n != 2 || !v->ares || !(v->features & CURL_VERSION_HTTP2))
+				return 3;
+			if (archive_write_add_filter_gzip(a) || archive_write_add_filter_zstd(a) ||
+			    archive_write_set_format_pax_restricted(a))
+				return 4;
+			if (!json || !xml || !EVP_sha256() || pcre2_config(PCRE2_CONFIG_UNICODE, &n) < 0)
+				return 5;
+			printf("libcurl %s, c-ares %s, %s, nghttp2 %s, %s, json-c %s, %s\n", v->version, v->ares,
+			       v->ssl_version, v->nghttp2_version, archive_version_string(), json_c_version(),
+			       XML_ExpatVersion());
+			json_object_put(json);
+			XML_ParserFree(xml);
+			archive_write_free(a);
+			return 0;
+		}
+	PROGRAM
+	# shellcheck disable=SC2086 # the flags are lists
+	"$cc" $cflags -static-pie -I"$prefix/include" "$work/verify.c" -o "$work/verify" -L"$prefix/lib" \
+		-Wl,--gc-sections -lcurl -larchive -lnghttp2 -lcares -lssl -lcrypto -lexpat \
+		-lpcre2-8 -ljson-c -lyaml -lzstd -lz >"$work/link.log" 2>&1 || {
+		tail -20 "$work/link.log" >&2
+		die "the libraries do not link into a static program"
+	}
+	if [ "$arch" = "$(uname -m)" ]; then
+		"$work/verify" >"$work/versions" || die "the libraries lack a feature (code $?)"
+		say "$arch: verified $(cat "$work/versions")"
+	else
+		say "$arch: verified that all libraries link"
+	fi
+}
+
+mkdir -p "$root/src" "$root/work" "$prefix/lib" "$prefix/include" "$prefix/bin"
+# Two builds at once, from two terminals, must not unpack over each other.
+exec 9>"$root/.lock"
+flock 9
+
+libraries="curl:libcurl.a libarchive:libarchive.a"
+build_one=$(
+	declare -f build_curl build_libarchive configure_in
+	declare -p arch triplet cc ar root prefix jobs cppflags cflags
+	# shellcheck disable=SC2016 # expanded by the inner shell
+	printf '%s\n' 'set -euo pipefail' '"$@"'
+)
+for item in $libraries; do
+	build "${item%%:*}" "${item##*:}"
+done
+stamp=$(
+	for item in $libraries; do
+		printf '%s %s\n' "${item%%:*}" "$(cat "$prefix/.${item%%:*}")"
+	done
+	distribution_libraries
+)
+# Objects depend on the stamp: it keeps its time while nothing changed.
+if [ "$(cat "$prefix/stamp" 2>/dev/null)" != "$stamp" ]; then
+	verify
+	printf '%s\n' "$stamp" >"$prefix/stamp"
+fi

@@ -1,0 +1,96 @@
+#!/usr/bin/env bash
+# Builds everything and runs every test. The last line is 'N passed, N failed, N skipped'.
+# usage: check.sh [STAGE...]      stages: binary unit integration sanitizer (all of them by default)
+# Results are left in build/check, as JUnit XML and logs.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# The build below is a make of its own, also when `make check` runs this script.
+unset MAKEFLAGS MFLAGS MAKELEVEL
+python=/usr/bin/python3
+results=$PWD/build/check
+failed=0
+
+# Prints what starts now, and when.
+stage() { printf 'check: %s (at %d s)\n' "$*" "$SECONDS"; }
+
+export ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1:color=never
+export UBSAN_OPTIONS=print_stacktrace=1
+export LSAN_OPTIONS=report_objects=1
+
+build() {
+	stage "build"
+	nice make all probes
+	nice make SAN=address,undefined all unit-tests
+}
+
+# pytest_stage NAME BINARY PYTEST-OPTION...: the integration tests with one binary.
+pytest_stage() {
+	local name=$1 binary=$2 status=0
+	shift 2
+	stage "$name: integration tests with $binary"
+	ARGOEXEC=$PWD/$binary $python -m pytest -q -p no:cacheprovider -o junit_suite_name="$name" \
+		--junitxml="$results/$name.xml" --basetemp="$scratch/$name" "$@" tests/integration </dev/null ||
+		status=$?
+	if [ "$status" -ne 0 ]; then
+		failed=1
+		[ -f "$results/$name.xml" ] || $python scripts/check/junit.py "$results/$name.xml" "$name" "pytest exit $status"
+	fi
+}
+
+# A report of a sanitizer in a log that no test looked at counts as a failure.
+scan_reports() {
+	local reports
+	reports=$(grep -rlaE 'ERROR: (Address|Leak)Sanitizer|runtime error: ' "$scratch/sanitizer" 2>/dev/null || true)
+	if [ -n "$reports" ]; then
+		mkdir -p "$results/reports"
+		while read -r file; do
+			grep -aE -A 20 'ERROR: (Address|Leak)Sanitizer|runtime error: ' "$file" | head -40
+			cp "$file" "$results/reports/"
+		done <<<"$reports"
+		$python scripts/check/junit.py "$results/reports.xml" sanitizer-reports "see build/check/reports"
+		failed=1
+	fi
+}
+
+run_stage() {
+	case "$1" in
+	binary)
+		stage "binary: build/argoexec"
+		$python scripts/check/binary.py build/argoexec "$results/binary.xml" || failed=1
+		;;
+	unit)
+		stage "unit tests with sanitizers"
+		$python scripts/check/unit.py build/san/tests "$results/unit" || failed=1
+		;;
+	integration) pytest_stage integration build/argoexec ;;
+	sanitizer)
+		pytest_stage sanitizer build/san/argoexec -m "not bar"
+		scan_reports
+		;;
+	*)
+		echo "check: no such stage: $1" >&2
+		exit 64
+		;;
+	esac
+}
+
+rm -rf "$results"
+mkdir -p "$results/unit"
+# Short, because sockets live below it and their paths end at 107 bytes.
+scratch=$(mktemp -d "${TMPDIR:-/tmp}/tiphys.XXXXXX")
+trap 'rm -rf "$scratch"' EXIT
+
+stages=("$@")
+[ "${#stages[@]}" -gt 0 ] || stages=(binary unit integration sanitizer)
+if build; then
+	for name in "${stages[@]}"; do
+		run_stage "$name"
+	done
+else
+	failed=1
+	$python scripts/check/junit.py "$results/build.xml" build "the build failed"
+fi
+stage "done, results in build/check"
+$python scripts/check/total.py "$results" || failed=1
+exit "$failed"
