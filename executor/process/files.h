@@ -1,0 +1,33 @@
+/*
+ * The files under /var/run/argo through which Argo's containers talk, in every version: the
+ * directories ctr/<container>/ with exitcode, signal, stdout and combined. Everything in there can
+ * be written by user code: names are checked, sizes limited, nothing else is believed.
+ */
+#pragma once
+
+#include "executor/base/error.h"
+
+#include <stddef.h>
+
+#define FILES_VAR_RUN_ARGO "/var/run/argo"
+
+/* "<root>/ctr/<container>/<file>" (file may be ""): buffer of PATH_MAX_BYTES. */
+const char *files_container_path(const char *root, const char *container, const char *file,
+				 char *buffer, size_t size);
+
+/* Makes <root>/ctr/<container>, both 0777: containers may run under different users. */
+int files_make_container_directory(const char *root, const char *container, struct error *err);
+
+/* Writes the decimal code; last thing a wrapper does. */
+int files_write_exit_code(const char *root, const char *container, int code, struct error *err);
+
+/* The recorded code (0 to 255); -ENOENT if there is none yet, -EAGAIN if the file is (still) empty,
+ * -EINVAL for anything that is not a code. */
+int files_read_exit_code(const char *root, const char *container, int *ret);
+
+/* Reads and removes ctr/<container>/signal. Returns the signal number (1 to 64), -ENOENT if there
+ * is none, -EAGAIN if it is (still) empty, -EINVAL (and it is removed) if it names no signal. */
+int files_take_signal(const char *root, const char *container);
+
+/* Asks the wrapper of a container for a signal by writing that file. */
+int files_write_signal(const char *root, const char *container, int signo, struct error *err);

@@ -1,0 +1,32 @@
+/*
+ * A user's terminal in front of a child with a terminal of its own: when standard input is a tty
+ * (`stdin: true, tty: true` in the pod), the child gets a pty as its controlling terminal, ours
+ * is raw meanwhile and restored at the end, and the window size follows.
+ */
+#pragma once
+
+#include "executor/event/loop.h"
+
+#include <stdbool.h>
+#include <termios.h>
+
+struct terminal {
+	struct event_source input; /* our stdin */
+	struct termios saved;
+	int master_fd; /* -1 = not in use; reads are done by its capture */
+	int slave_fd; /* for the child; closed by terminal_started() */
+	bool is_raw;
+};
+
+/* Allocates the pty, copies the window size, makes our terminal raw and starts to pass input on.
+ * 0 or a negative errno. */
+int terminal_init(struct terminal *terminal, struct event_loop *loop);
+
+/* The child has its end now. */
+void terminal_started(struct terminal *terminal);
+
+/* Copies the window size of our terminal (on SIGWINCH). */
+void terminal_resize(struct terminal *terminal);
+
+/* Restores our terminal. master_fd is closed unless somebody took it. */
+void terminal_done(struct terminal *terminal);

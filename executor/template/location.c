@@ -1,0 +1,184 @@
+#include "executor/template/location.h"
+
+#include "executor/base/path.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define NOT_CONFIGURED \
+	"artifact storage is not configured; see the docs for setup instructions: " \
+	"https://argo-workflows.readthedocs.io/en/latest/configure-artifact-repository/"
+
+/* In the order in which Argo builds drivers. `needs`: fields without which it is incomplete. */
+static const struct type {
+	const char *name;
+	const char *key_field; /* NULL = artifacts of this type have no key */
+	const char *needs[3];
+	bool is_url_key; /* the key is the path part of the URL in key_field */
+} types[] = {
+	{ "s3", "key", { "endpoint", "bucket", "key" }, false },
+	{ "http", "url", { "url" }, true },
+	{ "git", NULL, { "repo" }, false },
+	{ "artifactory", "url", { "url", "usernameSecret" }, true },
+	{ "hdfs", "path", { "addresses" }, false },
+	{ "raw", NULL, { NULL }, false },
+	{ "oss", "key", { "endpoint", "bucket", "key" }, false },
+	{ "gcs", "key", { "bucket", "key" }, false },
+	{ "azure", "blob", { "endpoint", "container", "blob" }, false },
+	{ "plugin", "key", { "name", "configuration", "key" }, false },
+};
+#define TYPE_COUNT (sizeof(types) / sizeof(types[0]))
+
+static const struct type *find_type(struct json_object *artifact)
+{
+	for (size_t i = 0; i < TYPE_COUNT; i++)
+		if (json_is_object(json_get(artifact, types[i].name)))
+			return &types[i];
+	return NULL;
+}
+
+const char *location_type(struct json_object *artifact)
+{
+	const struct type *type = find_type(artifact);
+
+	return type ? type->name : NULL;
+}
+
+struct json_object *location_get(struct json_object *artifact)
+{
+	const struct type *type = find_type(artifact);
+
+	return type ? json_get(artifact, type->name) : NULL;
+}
+
+static bool is_filled(struct json_object *value)
+{
+	const char *s = json_string(value, NULL);
+
+	return s ? *s != '\0' : json_length(value) > 0;
+}
+
+bool location_is_complete(struct json_object *artifact)
+{
+	const struct type *type = find_type(artifact);
+	struct json_object *location = location_get(artifact);
+
+	if (!type)
+		return false;
+	for (size_t i = 0; i < 3 && type->needs[i]; i++)
+		if (!is_filled(json_get(location, type->needs[i])))
+			return false;
+	/* A URL that is only a path is a key: it takes its host from the repository. */
+	return !type->is_url_key || strstr(json_get_string(location, "url", ""), "://");
+}
+
+const char *location_key(struct json_object *artifact)
+{
+	const struct type *type = find_type(artifact);
+	const char *value, *host;
+
+	if (!type || !type->key_field)
+		return NULL;
+	value = json_get_string(location_get(artifact), type->key_field, "");
+	if (type->is_url_key) {
+		host = strstr(value, "://");
+		value = host ? strchrnul(host + 3, '/') : value;
+		if (*value == '/')
+			value++;
+	}
+	return *value ? value : NULL;
+}
+
+/* "https://host/base" with the path replaced by "/key". */
+static int set_url_key(struct json_object *location, const char *key)
+{
+	const char *url = json_get_string(location, "url", "");
+	const char *host = strstr(url, "://");
+	_cleanup_free_ char *changed = NULL;
+	int size = host ? (int)(strchrnul(host + 3, '/') - url) : 0;
+
+	if (asprintf(&changed, "%.*s/%s", size, url, key) < 0) {
+		changed = NULL;
+		return -ENOMEM;
+	}
+	return json_set_string(location, "url", changed);
+}
+
+static int set_key(const struct type *type, struct json_object *location, const char *key,
+		   struct error *err)
+{
+	int r;
+
+	if (!type->key_field)
+		return error_set(err, -EINVAL, "key unsupported: a %s artifact does not have a key",
+				 type->name);
+	r = type->is_url_key ? set_url_key(location, key) :
+			       json_set_string(location, type->key_field, key);
+	return r < 0 ? error_errno(err, r, "set artifact key") : 0;
+}
+
+static void drop_locations(struct json_object *artifact)
+{
+	for (size_t i = 0; i < TYPE_COUNT; i++)
+		json_remove(artifact, types[i].name);
+}
+
+/* Replaces whatever location the artifact has by `location` (consumed). */
+static int replace(struct json_object *artifact, const struct type *type,
+		   struct json_object *location, const char *key, struct error *err)
+{
+	int r;
+
+	drop_locations(artifact);
+	if (json_set(artifact, type->name, location) < 0)
+		return error_set(err, -ENOMEM, "out of memory");
+	r = set_key(type, location, key, err);
+	if (r < 0)
+		json_remove(artifact, type->name);
+	return r;
+}
+
+int location_relocate(struct json_object *artifact, struct json_object *archive_location,
+		      struct json_object **ret, struct error *err)
+{
+	_cleanup_json_ struct json_object *copy = json_copy(artifact);
+	_cleanup_free_ char *key = NULL;
+	const struct type *type = find_type(archive_location);
+	int r;
+
+	if (!copy)
+		return error_set(err, -ENOMEM, "out of memory");
+	if (!location_is_complete(artifact)) {
+		if (!archive_location)
+			return error_set(err, -EINVAL, "template artifact location not set");
+		if (!type)
+			return error_set(err, -EINVAL, NOT_CONFIGURED);
+		if (!location_key(artifact))
+			return error_set(err, -EINVAL,
+					 "key unsupported: cannot get key for artifact location, "
+					 "because it is invalid");
+		key = strdup(location_key(artifact));
+		if (!key)
+			return error_set(err, -ENOMEM, "out of memory");
+		r = replace(copy, type, json_copy(location_get(archive_location)), key, err);
+		if (r < 0)
+			return r;
+	}
+	*ret = TAKE_PTR(copy);
+	return 0;
+}
+
+int location_assign(struct json_object *artifact, struct json_object *archive_location,
+		    const char *file_name, struct error *err)
+{
+	const struct type *type = find_type(archive_location);
+	const char *prefix = location_key(archive_location);
+	_cleanup_free_ char *key = NULL;
+
+	if (!type)
+		return error_set(err, -EINVAL, NOT_CONFIGURED);
+	key = path_join(prefix ? prefix : "", file_name);
+	if (!key)
+		return error_set(err, -ENOMEM, "out of memory");
+	return replace(artifact, type, json_new_object(), key, err);
+}

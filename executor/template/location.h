@@ -1,0 +1,41 @@
+/*
+ * Where an artifact lies: exactly one of the type fields (s3, gcs, …) of an artifact object or of
+ * archiveLocation. Works on the JSON itself, so that fields this program does not know survive on
+ * their way back to the controller. Rules and precedence as Argo 4.1 has them.
+ */
+#pragma once
+
+#include "executor/base/error.h"
+#include "executor/json/json.h"
+
+#include <stdbool.h>
+
+/* The type under which stores are found: "s3", "http", …; NULL if none is set. Several set: the
+ * order of driver construction decides. Static storage. */
+const char *location_type(struct json_object *artifact);
+
+/* The location object itself (artifact's member of that type); lent, NULL if none. */
+struct json_object *location_get(struct json_object *artifact);
+
+/* Enough to find the object without the repository's defaults. */
+bool location_is_complete(struct json_object *artifact);
+
+/* The key (s3 key, azure blob, hdfs path, path of an http URL); NULL when there is none or the
+ * type has no keys. Lent; valid until the artifact changes. */
+const char *location_key(struct json_object *artifact);
+
+/*
+ * The artifact as a store needs it: a new object (caller frees). A complete location stays as it
+ * is; otherwise the location becomes a copy of archive_location's with this artifact's key.
+ * Errors: no archive location (the message says how to configure one), no key, a type that has
+ * no keys.
+ */
+int location_relocate(struct json_object *artifact, struct json_object *archive_location,
+		      struct json_object **ret, struct error *err);
+
+/*
+ * For an output without a key: replaces its location by an object of archive_location's type that
+ * holds only the key "<archive key>/<file name>" (cleaned). That is what is reported.
+ */
+int location_assign(struct json_object *artifact, struct json_object *archive_location,
+		    const char *file_name, struct error *err);
