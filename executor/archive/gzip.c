@@ -1,0 +1,163 @@
+#include "executor/archive/gzip.h"
+
+#include <errno.h>
+#include <string.h>
+#include <zlib.h>
+
+#define IN_BYTES (64 * 1024)
+#define GZIP_WINDOW_BITS (15 + 16)
+
+static int member_write(struct writer *base, const void *data, size_t size, struct error *err)
+{
+	struct gzip_writer *self = (struct gzip_writer *)base;
+
+	return deflater_write(self->deflater, data, size, err);
+}
+
+static int member_finish(struct writer *base, struct error *err)
+{
+	struct gzip_writer *self = (struct gzip_writer *)base;
+	struct deflate_totals totals;
+	unsigned char trailer[8];
+	int r = deflater_finish(self->deflater, &totals, err);
+
+	if (r < 0)
+		return r;
+	for (int i = 0; i < 4; i++) {
+		trailer[i] = (unsigned char)(totals.crc >> (8 * i));
+		trailer[4 + i] = (unsigned char)(totals.in_bytes >> (8 * i));
+	}
+	return self->out->write(self->out, trailer, sizeof(trailer), err);
+}
+
+int gzip_writer_init(struct gzip_writer *writer, struct writer *out, int level, struct error *err)
+{
+	unsigned char header[10] = { 0x1f, 0x8b, 8, [9] = 255 };
+	int r;
+
+	*writer = (struct gzip_writer){
+		.writer = { .write = member_write, .finish = member_finish },
+		.out = out,
+	};
+	r = deflater_new(level, out, &writer->deflater, err);
+	if (r < 0)
+		return r;
+	header[8] = level == 9 ? 2 : level == 1 ? 4 : 0;
+	return out->write(out, header, sizeof(header), err);
+}
+
+void gzip_writer_done(struct gzip_writer *writer)
+{
+	deflater_free(&writer->deflater);
+}
+
+struct gzip_inflate {
+	struct reader *source;
+	z_stream stream;
+	bool is_ready;
+	bool is_source_ended;
+	bool is_ended;
+	unsigned char chunk[IN_BYTES];
+};
+
+/* Reads more behind what is still unused. */
+static int refill(struct gzip_inflate *state, struct error *err)
+{
+	z_stream *stream = &state->stream;
+	ssize_t n;
+
+	memmove(state->chunk, stream->next_in, stream->avail_in);
+	stream->next_in = state->chunk;
+	n = state->source->read(state->source, state->chunk + stream->avail_in,
+				sizeof(state->chunk) - stream->avail_in, err);
+	if (n < 0)
+		return (int)n;
+	state->is_source_ended = n == 0;
+	stream->avail_in += (unsigned int)n;
+	return 0;
+}
+
+/* A member has ended: another one, or the end of all that concerns us. */
+static int next_member(struct gzip_inflate *state, struct error *err)
+{
+	z_stream *stream = &state->stream;
+
+	while (stream->avail_in < 2 && !state->is_source_ended) {
+		int r = refill(state, err);
+
+		if (r < 0)
+			return r;
+	}
+	if (stream->avail_in < 2 || stream->next_in[0] != 0x1f || stream->next_in[1] != 0x8b)
+		state->is_ended = true;
+	else
+		inflateReset(stream);
+	return 0;
+}
+
+static int inflate_some(struct gzip_inflate *state, struct error *err)
+{
+	z_stream *stream = &state->stream;
+	int r;
+
+	if (stream->avail_in == 0) {
+		r = refill(state, err);
+		if (r < 0)
+			return r;
+		if (state->is_source_ended)
+			return error_set(err, -EBADMSG,
+					 "gzip: unexpected end of file: the archive is truncated");
+	}
+	switch (inflate(stream, Z_NO_FLUSH)) {
+	case Z_OK:
+	case Z_BUF_ERROR: /* wants more input */
+		return 0;
+	case Z_STREAM_END:
+		return next_member(state, err);
+	case Z_MEM_ERROR:
+		return error_set(err, -ENOMEM, "out of memory");
+	default:
+		return error_set(err, -EBADMSG, "gzip: %s",
+				 stream->msg ? stream->msg : "invalid data");
+	}
+}
+
+static ssize_t member_read(struct reader *base, void *data, size_t size, struct error *err)
+{
+	struct gzip_inflate *state = ((struct gzip_reader *)base)->state;
+	z_stream *stream = &state->stream;
+	unsigned int wanted = size < IN_BYTES * 16u ? (unsigned int)size : IN_BYTES * 16u;
+
+	stream->next_out = data;
+	stream->avail_out = wanted;
+	while (!state->is_ended && stream->avail_out == wanted) {
+		int r = inflate_some(state, err);
+
+		if (r < 0)
+			return r;
+	}
+	return (ssize_t)(wanted - stream->avail_out);
+}
+
+int gzip_reader_init(struct gzip_reader *reader, struct reader *source, struct error *err)
+{
+	struct gzip_inflate *state = calloc(1, sizeof(*state));
+
+	*reader = (struct gzip_reader){ .reader.read = member_read, .state = state };
+	if (!state)
+		return error_set(err, -ENOMEM, "out of memory");
+	state->source = source;
+	state->stream.next_in = state->chunk;
+	if (inflateInit2(&state->stream, GZIP_WINDOW_BITS) != Z_OK)
+		return error_set(err, -ENOMEM, "out of memory");
+	state->is_ready = true;
+	return 0;
+}
+
+void gzip_reader_done(struct gzip_reader *reader)
+{
+	if (reader->state && reader->state->is_ready)
+		inflateEnd(&reader->state->stream);
+	free(reader->state);
+	reader->state = NULL;
+}

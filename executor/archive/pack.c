@@ -1,0 +1,349 @@
+#include "executor/archive/pack.h"
+
+#include "executor/archive/gzip.h"
+#include "executor/archive/listing.h"
+#include "executor/archive/member.h"
+#include "executor/archive/tar_writer.h"
+#include "executor/archive/zip_writer.h"
+#include "executor/base/path.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <string.h>
+
+#define OPEN_FLAGS (O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
+
+struct packer {
+	const struct pack_options *options;
+	struct writer *tar; /* where tar goes; NULL when writing zip */
+	struct zip_writer zip;
+	struct pack_result result;
+	struct buffer name; /* of the current entry */
+	char *chunk; /* STREAM_CHUNK_BYTES */
+};
+
+__attribute__((format(printf, 2, 3))) static void warn(struct packer *self, const char *format, ...)
+{
+	char name[MEMBER_PRINTABLE_MAX];
+	char text[256];
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(text, sizeof(text), format, ap);
+	va_end(ap);
+	self->result.warnings++;
+	hooks_warn(&self->options->hooks, "%s: %s",
+		   member_printable(buffer_string(&self->name), name), text);
+}
+
+static int fail(struct packer *self, int code, const char *what, struct error *err)
+{
+	char name[MEMBER_PRINTABLE_MAX];
+
+	member_printable(buffer_string(&self->name), name);
+	/* An entry that is missing must not look like a missing artifact. */
+	if (code == -ENOENT)
+		return error_set_class(err, -EIO, ERROR_PERMANENT, "%s %s: it vanished", what,
+				       name);
+	return error_errno(err, code, "%s %s", what, name);
+}
+
+static int write_header(struct packer *self, const struct stat *st, const char *link,
+			struct error *err)
+{
+	struct member member = {
+		.name = buffer_string(&self->name),
+		.link = link,
+		.mode = st->st_mode,
+		.uid = st->st_uid,
+		.gid = st->st_gid,
+		.size = S_ISREG(st->st_mode) ? (uint64_t)st->st_size : 0,
+		/* Go rounds to the nearest second, too. */
+		.mtime.tv_sec = st->st_mtim.tv_sec + (st->st_mtim.tv_nsec >= 500000000),
+		.device = S_ISCHR(st->st_mode) || S_ISBLK(st->st_mode) ? st->st_rdev : 0,
+	};
+
+	self->result.entries++;
+	return self->tar ? tar_write_header(self->tar, &member, err) :
+			   zip_writer_begin(&self->zip, &member, err);
+}
+
+static int write_data(struct packer *self, size_t size, struct error *err)
+{
+	self->result.bytes += size;
+	return self->tar ? self->tar->write(self->tar, self->chunk, size, err) :
+			   zip_writer_data(&self->zip, self->chunk, size, err);
+}
+
+static ssize_t read_some(int fd, void *data, size_t size)
+{
+	ssize_t n;
+
+	do
+		n = read(fd, data, size);
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : n;
+}
+
+/* Exactly `size` bytes of content, whatever happens to the file meanwhile. */
+static int write_content(struct packer *self, int fd, uint64_t size, struct error *err)
+{
+	uint64_t left = size;
+	bool is_short = false;
+	ssize_t n = 0;
+
+	while (left > 0) {
+		size_t step = left < STREAM_CHUNK_BYTES ? (size_t)left : STREAM_CHUNK_BYTES;
+		int r = hooks_check(&self->options->hooks, err);
+
+		if (r < 0)
+			return r;
+		if (!is_short) {
+			n = read_some(fd, self->chunk, step);
+			if (n < 0)
+				return fail(self, (int)n, "read", err);
+			if (n == 0) {
+				is_short = true;
+				memset(self->chunk, 0, STREAM_CHUNK_BYTES);
+				warn(self, "shrank while it was read: %llu bytes of zeros added",
+				     (unsigned long long)left);
+			}
+		}
+		step = is_short ? step : (size_t)n;
+		r = write_data(self, step, err);
+		if (r < 0)
+			return r;
+		left -= step;
+	}
+	if (!is_short && read_some(fd, self->chunk, 1) == 1)
+		warn(self, "grew while it was read: cut at %llu bytes", (unsigned long long)size);
+	return 0;
+}
+
+static int pack_file(struct packer *self, int fd, const struct stat *st, struct error *err)
+{
+	int r = write_header(self, st, NULL, err);
+
+	if (r == 0)
+		r = write_content(self, fd, (uint64_t)st->st_size, err);
+	if (r < 0)
+		return r;
+	return self->tar ? tar_write_padding(self->tar, (uint64_t)st->st_size, err) :
+			   zip_writer_end_entry(&self->zip, err);
+}
+
+static int pack_link(struct packer *self, int parent_fd, const char *base, const struct stat *st,
+		     struct error *err)
+{
+	char text[PATH_MAX_BYTES];
+	ssize_t n = readlinkat(parent_fd, base, text, sizeof(text) - 1);
+
+	if (n < 0 && (errno == EINVAL || errno == ENOENT)) {
+		warn(self, "changed while it was read: left out");
+		return 0;
+	}
+	if (n < 0)
+		return fail(self, -errno, "readlink", err);
+	text[n] = '\0';
+	return write_header(self, st, text, err);
+}
+
+static int pack_directory(struct packer *self, int fd, const struct stat *st, unsigned depth,
+			  struct error *err);
+
+/* A regular file or directory as fstatat saw it. It may have become something else since. */
+static int pack_opened(struct packer *self, int parent_fd, const char *base, mode_t type,
+		       unsigned depth, struct error *err)
+{
+	int flags = OPEN_FLAGS | (S_ISDIR(type) ? O_DIRECTORY : 0);
+	_cleanup_close_ int fd = openat(parent_fd, base, flags);
+	struct stat st;
+
+	if (fd < 0 && (errno == ENOENT || errno == ELOOP || errno == ENOTDIR || errno == ENXIO)) {
+		warn(self, "changed while it was read: left out");
+		return 0;
+	}
+	if (fd < 0)
+		return fail(self, -errno, "open", err);
+	if (fstat(fd, &st) < 0)
+		return fail(self, -errno, "stat", err);
+	if ((st.st_mode & S_IFMT) != (type & S_IFMT)) {
+		warn(self, "changed while it was read: left out");
+		return 0;
+	}
+	return S_ISDIR(type) ? pack_directory(self, fd, &st, depth, err) :
+			       pack_file(self, fd, &st, err);
+}
+
+static int pack_entry(struct packer *self, int parent_fd, const char *base, unsigned depth,
+		      struct error *err)
+{
+	struct stat st;
+	int r = hooks_check(&self->options->hooks, err);
+
+	if (r < 0)
+		return r;
+	if (fstatat(parent_fd, base, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+		if (errno != ENOENT)
+			return fail(self, -errno, "stat", err);
+		warn(self, "vanished before it was read: left out");
+		return 0;
+	}
+	switch (st.st_mode & S_IFMT) {
+	case S_IFREG:
+	case S_IFDIR:
+		return pack_opened(self, parent_fd, base, st.st_mode, depth, err);
+	case S_IFLNK:
+		return pack_link(self, parent_fd, base, &st, err);
+	case S_IFSOCK:
+		warn(self, "a socket: left out");
+		return 0;
+	default:
+		if (self->tar)
+			return write_header(self, &st, NULL, err);
+		warn(self, "neither file, directory nor link: left out");
+		return 0;
+	}
+}
+
+/* Depth is that of the directory's entries; bounded by MEMBER_DEPTH_MAX, and so is the recursion. */
+static int pack_directory(struct packer *self, int fd, const struct stat *st, unsigned depth,
+			  struct error *err)
+{
+	_cleanup_listing_ struct listing listing = LISTING_INIT(PACK_LISTING_BYTES_MAX);
+	size_t own_size = self->name.size;
+	int r;
+
+	if (depth > MEMBER_DEPTH_MAX)
+		return error_set(err, -ELOOP, "%.200s...: deeper than the limit of %d directories",
+				 buffer_string(&self->name), MEMBER_DEPTH_MAX);
+	r = write_header(self, st, NULL, err);
+	if (r < 0)
+		return r;
+	r = listing_read(&listing, fd);
+	if (r < 0)
+		return fail(self, r, "list", err);
+	for (size_t i = 0; i < listing.count; i++) {
+		const char *base = listing_name(&listing, i);
+
+		if (buffer_append_format(&self->name, "/%s", base) < 0)
+			return error_set(err, -ENAMETOOLONG,
+					 "%.200s.../%s: a name over the limit of %d bytes",
+					 buffer_string(&self->name), base, MEMBER_NAME_MAX);
+		r = pack_entry(self, fd, base, depth + 1, err);
+		if (r < 0)
+			return r;
+		self->name.size = own_size;
+		self->name.data[own_size] = '\0';
+	}
+	return 0;
+}
+
+static int pack_top(struct packer *self, int fd, struct error *err)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return fail(self, -errno, "stat", err);
+	if (S_ISDIR(st.st_mode))
+		return pack_directory(self, fd, &st, 0, err);
+	if (S_ISREG(st.st_mode))
+		return pack_file(self, fd, &st, err);
+	return error_set(err, -EINVAL, "%s is not a regular file or directory",
+			 buffer_string(&self->name));
+}
+
+static int pack_zip(struct packer *self, int fd, struct writer *out, struct error *err)
+{
+	int r = zip_writer_init(&self->zip, out, self->options->level, err);
+
+	if (r == 0)
+		r = pack_top(self, fd, err);
+	if (r == 0)
+		r = zip_writer_finish(&self->zip, err);
+	zip_writer_done(&self->zip);
+	return r;
+}
+
+static int pack_tar(struct packer *self, int fd, struct writer *out, struct error *err)
+{
+	int r;
+
+	self->tar = out;
+	r = pack_top(self, fd, err);
+	return r < 0 ? r : tar_write_end(out, err);
+}
+
+static int pack_tar_gz(struct packer *self, int fd, struct writer *out, struct error *err)
+{
+	_cleanup_gzip_writer_ struct gzip_writer gzip;
+	int r = gzip_writer_init(&gzip, out, self->options->level, err);
+
+	if (r == 0)
+		r = pack_tar(self, fd, &gzip.writer, err);
+	return r < 0 ? r : gzip.writer.finish(&gzip.writer, err);
+}
+
+static void packer_done(struct packer *self)
+{
+	buffer_done(&self->name);
+}
+
+int pack_descriptor(int fd, const struct pack_options *options, struct writer *out,
+		    struct pack_result *ret, struct error *err)
+{
+	_cleanup_free_ char *chunk = malloc(STREAM_CHUNK_BYTES);
+	_cleanup_(packer_done) struct packer packer = {
+		.options = options,
+		.name = BUFFER_INIT(MEMBER_NAME_MAX),
+		.chunk = chunk,
+	};
+	int r;
+
+	if (!chunk || buffer_append_string(&packer.name, options->name) < 0)
+		return error_set(err, -ENOMEM, "out of memory");
+	switch (options->format) {
+	case PACK_ZIP:
+		r = pack_zip(&packer, fd, out, err);
+		break;
+	case PACK_TAR:
+		r = pack_tar(&packer, fd, out, err);
+		break;
+	default:
+		r = pack_tar_gz(&packer, fd, out, err);
+	}
+	if (r == 0 && ret)
+		*ret = packer.result;
+	return r;
+}
+
+int pack_tree(int parent_fd, const char *path, const struct pack_options *options,
+	      struct writer *out, struct pack_result *ret, struct error *err)
+{
+	struct pack_options named = *options;
+	_cleanup_free_ char *clean = path_clean(path);
+	_cleanup_close_ int fd = -1;
+	struct stat st;
+
+	if (!clean)
+		return error_set(err, -ENOMEM, "out of memory");
+	if (!named.name)
+		named.name = path_basename(clean);
+	if (strcmp(named.name, ".") == 0 || strcmp(named.name, "..") == 0 ||
+	    strchr(named.name, '/'))
+		return error_set(err, -EINVAL, "%s: no name to give it in the archive", path);
+	/* Look before opening: opening a device can have effects. O_NONBLOCK covers the FIFO that
+	 * replaces what was seen. */
+	if (fstatat(parent_fd, clean, &st, 0) < 0) {
+		if (errno == ENOENT)
+			return error_set(err, -ENOENT, "%s no such file or directory", path);
+		return error_errno(err, -errno, "stat %s", path);
+	}
+	if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
+		return error_set(err, -EINVAL, "%s is not a regular file or directory", path);
+	fd = openat(parent_fd, clean, OPEN_FLAGS & ~O_NOFOLLOW);
+	if (fd < 0)
+		return error_errno(err, -errno, "open %s", path);
+	return pack_descriptor(fd, &named, out, ret, err);
+}

@@ -1,0 +1,71 @@
+/*
+ * Makes what an archive describes below one directory, and never anything elsewhere: not through
+ * names, not through links that the archive made before, not through links that another process
+ * puts in the way meanwhile. Each step is relative to a descriptor that was reached beneath the
+ * root, creates exclusively and follows no link at the last component.
+ *
+ * Permission bits are set regardless of the umask; setuid, setgid and sticky are dropped, owners
+ * are ours. Directories get at least 0755 (what Argo's executor gives all of them): owners are not
+ * restored, so a private directory would be shut to the very user it was made for.
+ */
+#pragma once
+
+#include "executor/archive/beneath.h"
+#include "executor/archive/hooks.h"
+#include "executor/archive/member.h"
+#include "executor/base/buffer.h"
+
+/* Directory times can only be set at the end. What they take to remember is bounded; directories
+ * beyond it keep the time of unpacking. Some 100,000 directories. */
+#define TREE_TIMES_BYTES_MAX (8u * 1024 * 1024)
+/* Links that can only be judged at the end are rare; this many names are a sign of bad intent. */
+#define TREE_LINKS_BYTES_MAX (1024u * 1024)
+
+struct tree {
+	struct beneath beneath; /* root_fd is not owned */
+	const struct hooks *hooks;
+	uint64_t max_bytes; /* of all content together; 0 = what the file system has free */
+	uint64_t bytes; /* announced so far */
+	uint64_t room_bytes; /* free space when last asked, plus `bytes` at that time */
+	/* The parent directory of the last entry. */
+	char *parent;
+	int parent_fd;
+	bool parent_has_links;
+	struct buffer times;
+	bool is_times_full;
+	struct buffer links;
+};
+
+void tree_init(struct tree *tree, int root_fd, uint64_t max_bytes, const struct hooks *hooks);
+void tree_done(struct tree *tree);
+#define _cleanup_tree_ _cleanup_(tree_done)
+
+/*
+ * All of these take a location as from member_locate(), not "". Missing parents are made (0755).
+ * An existing file or link gives way to a regular file or hard link, a directory never gives way.
+ * -EXDEV "illegal file path after symlink resolution: …" when the parent leads outside.
+ */
+
+/* An existing directory, or a link to one inside, will do; a link's target is left as it is. */
+int tree_directory(struct tree *tree, const char *location, const struct member *member,
+		   struct error *err);
+
+/* -EXDEV "illegal symlink target: <name> -> <target>" unless it points strictly below the root;
+ * -EEXIST if anything is there. */
+int tree_symlink(struct tree *tree, const char *location, const struct member *member,
+		 const char *target, struct error *err);
+
+/* Another name for the regular file at `link_location`, or a copy where the file system has no
+ * links. To a symbolic link: a symbolic link with the same text, judged where it stands. Nothing
+ * there: a warning. */
+int tree_hard_link(struct tree *tree, const char *location, const struct member *member,
+		   const char *link_location, struct error *err);
+
+/* A regular file in the making. Fails at once if member->size is more than there is room. */
+int tree_file_open(struct tree *tree, const char *location, const struct member *member,
+		   int *ret_fd, struct error *err);
+/* Sets size, mode and times, and closes the file in any case. */
+int tree_file_close(int fd, const struct member *member, struct error *err);
+
+/* Judges the links that had to wait, and sets the directories' times. */
+int tree_finish(struct tree *tree, struct error *err);

@@ -1,0 +1,259 @@
+#include "executor/artifact/s3/config.h"
+
+#include "executor/artifact/secret.h"
+#include "executor/base/text.h"
+
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define BUCKET_MIN 3
+#define BUCKET_MAX 63
+
+void s3_config_done(struct s3_config *config)
+{
+	free(config->host);
+	free(config->bucket);
+	free(config->key);
+	free(config->region);
+	secret_free(config->ca_pem, config->ca_pem_size);
+	secret_free_string(config->credentials.access_key);
+	secret_free_string(config->credentials.secret_key);
+	secret_free_string(config->credentials.session_token);
+	*config = (struct s3_config){ 0 };
+}
+
+static int copy_field(struct json_object *location, const char *field, char **ret,
+		      struct error *err)
+{
+	struct json_object *value = json_get(location, field);
+	size_t size = 0;
+	const char *s = value ? json_string(value, &size) : "";
+
+	if (!s)
+		return error_set(err, -EINVAL, "%s: expected a string, found %s", field,
+				 json_kind_name(value));
+	if (strlen(s) != size)
+		return error_set(err, -EINVAL, "%s: contains a zero byte", field);
+	*ret = strdup(s);
+	return *ret ? 0 : error_set(err, -ENOMEM, "out of memory");
+}
+
+static int copy_bool(struct json_object *object, const char *field, bool *ret, struct error *err)
+{
+	struct json_object *value = json_get(object, field);
+
+	if (value && strcmp(json_kind_name(value), "boolean") != 0)
+		return error_set(err, -EINVAL, "%s: expected true or false, found %s", field,
+				 json_kind_name(value));
+	*ret = json_get_bool(object, field, false);
+	return 0;
+}
+
+/* "host" and ":port" of a name or an address; IPv6 stands in brackets (RFC 3986, 3.2.2). */
+static bool is_host(const char *s)
+{
+	size_t length = strcspn(s, ":");
+	const char *port = s + length;
+	int64_t number;
+
+	if (*s == '[') {
+		length = strspn(s + 1, "0123456789abcdefABCDEF:.") + 1;
+		if (length < 3 || s[length] != ']')
+			return false;
+		port = s + length + 1;
+	} else {
+		if (length == 0 || length > 253 || s[0] == '.' || s[0] == '-')
+			return false;
+		for (size_t i = 0; i < length; i++)
+			if (!isalnum((unsigned char)s[i]) && !strchr("-._", s[i]))
+				return false;
+	}
+	if (*port == '\0')
+		return true;
+	return *port == ':' && isdigit((unsigned char)port[1]) &&
+	       text_parse_int64(port + 1, &number) == 0 && number >= 1 && number <= 65535;
+}
+
+/* Only host and port are asked for; a scheme in front is what users write by habit, and whether
+ * TLS is used is said by `insecure` alone. */
+static int clean_endpoint(struct s3_config *config, struct error *err)
+{
+	const char *s = config->host;
+	const char *default_port = config->is_insecure ? ":80" : ":443";
+	size_t size;
+
+	if (*s == '\0')
+		return error_set(err, -EINVAL, "endpoint: is required (host or host:port)");
+	if (strncasecmp(s, "https://", 8) == 0)
+		s += 8;
+	else if (strncasecmp(s, "http://", 7) == 0)
+		s += 7;
+	size = strlen(s);
+	while (size > 0 && s[size - 1] == '/')
+		size--;
+	memmove(config->host, s, size);
+	config->host[size] = '\0';
+	if (strchr(config->host, '/'))
+		return error_set(err, -EINVAL,
+				 "endpoint '%s': Endpoint url cannot have fully qualified paths.",
+				 config->host);
+	if (!is_host(config->host))
+		return error_set(
+			err, -EINVAL,
+			"endpoint '%s' does not follow ip address or domain name standards.",
+			config->host);
+	if (text_has_suffix(config->host, default_port))
+		config->host[size - strlen(default_port)] = '\0';
+	return 0;
+}
+
+/* The rules of "Bucket naming rules" in the S3 user guide, with the older, wider alphabet, which
+ * other servers still accept. */
+static int check_bucket(const char *bucket, struct error *err)
+{
+	size_t size = strlen(bucket);
+	struct in_addr address;
+
+	if (size == 0)
+		return error_set(err, -EINVAL, "bucket: is required");
+	if (size < BUCKET_MIN || size > BUCKET_MAX)
+		return error_set(err, -EINVAL, "bucket '%s': must have %d to %d characters", bucket,
+				 BUCKET_MIN, BUCKET_MAX);
+	for (size_t i = 0; i < size; i++) {
+		bool is_inner = i > 0 && i < size - 1;
+
+		if (!isalnum((unsigned char)bucket[i]) && !(is_inner && strchr(".-_:", bucket[i])))
+			return error_set(err, -EINVAL, "bucket '%s': contains invalid characters",
+					 bucket);
+	}
+	if (strstr(bucket, "..") || strstr(bucket, ".-") || strstr(bucket, "-."))
+		return error_set(err, -EINVAL, "bucket '%s': contains invalid characters", bucket);
+	if (inet_pton(AF_INET, bucket, &address) == 1)
+		return error_set(err, -EINVAL, "bucket '%s': must not be an ip address", bucket);
+	return 0;
+}
+
+/* They go into header lines. */
+static bool has_control(const char *s)
+{
+	for (; s && *s; s++)
+		if (iscntrl((unsigned char)*s))
+			return true;
+	return false;
+}
+
+static int read_credentials(struct s3_config *config, struct json_object *location,
+			    const char *directory, struct error *err)
+{
+	struct s3_credentials *to = &config->credentials;
+	int r = secret_read(directory, location, "accessKeySecret", true, &to->access_key, NULL,
+			    err);
+
+	if (r == 0)
+		r = secret_read(directory, location, "secretKeySecret", true, &to->secret_key, NULL,
+				err);
+	if (r == 0)
+		r = secret_read(directory, location, "sessionTokenSecret", true, &to->session_token,
+				NULL, err);
+	if (r < 0)
+		return r;
+	if (has_control(to->access_key) || has_control(to->session_token))
+		return error_set(
+			err, -EINVAL,
+			"accessKeySecret or sessionTokenSecret contains control characters");
+	if (to->access_key && *to->access_key && to->secret_key && *to->secret_key)
+		return 0;
+	return error_set(
+		err, -EINVAL,
+		"no static credentials: accessKeySecret and secretKeySecret are required%s",
+		json_get(location, "roleARN") || json_get(location, "useSDKCreds") ?
+			" (roleARN and useSDKCreds are not supported)" :
+			"");
+}
+
+static int read_ca(struct s3_config *config, struct json_object *location, const char *directory,
+		   struct error *err)
+{
+	int r = secret_read(directory, location, "caSecret", false, &config->ca_pem,
+			    &config->ca_pem_size, err);
+
+	if (r < 0 || !config->ca_pem)
+		return r;
+	if (!memmem(config->ca_pem, config->ca_pem_size, "-----BEGIN CERTIFICATE-----", 27) &&
+	    !memmem(config->ca_pem, config->ca_pem_size, "-----BEGIN TRUSTED CERTIFICATE-----", 35))
+		return error_set(err, -EINVAL, "caSecret contains no certificate");
+	return 0;
+}
+
+static int parse_options(struct s3_config *config, struct json_object *location, struct error *err)
+{
+	struct json_object *bucket = json_get(location, "createBucketIfNotPresent");
+	const char *style = json_get_string(location, "addressingStyle", "");
+	bool want_encryption;
+	int r;
+
+	if (strcmp(style, "path") == 0)
+		config->addressing = S3_ADDRESSING_PATH;
+	else if (strcmp(style, "virtual-hosted") == 0)
+		config->addressing = S3_ADDRESSING_VIRTUAL;
+	config->want_bucket = bucket != NULL;
+	r = copy_bool(bucket, "objectLocking", &config->want_object_locking, err);
+	if (r < 0)
+		return error_prefix(err, r, "createBucketIfNotPresent");
+	r = copy_bool(json_get(location, "encryptionOptions"), "enableEncryption", &want_encryption,
+		      err);
+	if (r == 0 && want_encryption)
+		r = error_set(err, -EINVAL,
+			      "enableEncryption: server side encryption cannot be asked for here; "
+			      "leave it out, or set a default encryption on the bucket");
+	return r < 0 ? error_prefix(err, r, "encryptionOptions") : 0;
+}
+
+static int parse(struct s3_config *config, struct json_object *location, const char *directory,
+		 struct error *err)
+{
+	int r = copy_bool(location, "insecure", &config->is_insecure, err);
+
+	if (r == 0)
+		r = copy_field(location, "endpoint", &config->host, err);
+	if (r == 0)
+		r = clean_endpoint(config, err);
+	if (r == 0)
+		r = copy_field(location, "bucket", &config->bucket, err);
+	if (r == 0)
+		r = check_bucket(config->bucket, err);
+	if (r == 0)
+		r = copy_field(location, "key", &config->key, err);
+	if (r == 0 && strlen(config->key) > S3_KEY_BYTES_MAX)
+		r = error_set(err, -EINVAL, "key: longer than %d bytes", S3_KEY_BYTES_MAX);
+	if (r == 0)
+		r = copy_field(location, "region", &config->region, err);
+	if (r == 0)
+		r = parse_options(config, location, err);
+	if (r == 0)
+		r = read_credentials(config, location, directory, err);
+	if (r == 0 && !config->is_insecure)
+		r = read_ca(config, location, directory, err);
+	return r;
+}
+
+int s3_config_parse(struct s3_config *config, struct json_object *location,
+		    const char *secret_directory, struct error *err)
+{
+	int r;
+
+	*config = (struct s3_config){ 0 };
+	if (!json_is_object(location))
+		return error_set(err, -EINVAL, "s3: expected an object, found %s",
+				 json_kind_name(location));
+	r = parse(config, location, secret_directory, err);
+	if (r < 0) {
+		s3_config_done(config);
+		return error_prefix(err, r, "s3");
+	}
+	return 0;
+}

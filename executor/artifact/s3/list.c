@@ -1,0 +1,172 @@
+#include "executor/artifact/s3/list.h"
+
+#include "executor/base/path.h"
+#include "executor/base/text.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+/* 1000 keys of 1024 bytes, encoded threefold, and half a kilobyte of other elements with each. */
+#define PAGE_BYTES_MAX (4 * 1024 * 1024)
+
+char *s3_list_prefix(const char *key)
+{
+	char *clean = path_clean(key), *prefix = NULL;
+
+	if (!clean)
+		return NULL;
+	if (strcmp(clean, ".") == 0)
+		prefix = strdup("");
+	else if (strcmp(clean, "/") == 0)
+		prefix = strdup("/");
+	else if (asprintf(&prefix, "%s/", clean) < 0)
+		prefix = NULL;
+	free(clean);
+	return prefix;
+}
+
+bool s3_list_is_safe(const char *relative)
+{
+	for (const char *p = relative;; p++) {
+		size_t size = strcspn(p, "/");
+
+		if (size == 0 || (size == 2 && memcmp(p, "..", 2) == 0))
+			return false;
+		p += size;
+		if (*p == '\0')
+			return true;
+	}
+}
+
+static int judge_page(const struct s3_call *call, const struct http_response *response,
+		      struct s3_failure *failure, struct error *err)
+{
+	(void)failure;
+	if (response->is_body_cut)
+		return error_set(err, -EMSGSIZE, "a page of the listing exceeds %d bytes",
+				 PAGE_BYTES_MAX);
+	return s3_xml_parse_list(buffer_string(&response->body), response->body.size, call->context,
+				 err);
+}
+
+static int get_page(struct s3_client *client, const char *prefix, const char *token,
+		    struct s3_xml_list *page, struct error *err)
+{
+	const struct s3_query query[] = {
+		{ "list-type", "2" }, { "encoding-type", "url" },
+		{ "prefix", prefix }, { token ? "continuation-token" : NULL, token },
+		{ NULL, NULL },
+	};
+	const struct s3_call call = {
+		.operation = "list objects of",
+		.method = "GET",
+		.query = query,
+		.body_max = PAGE_BYTES_MAX,
+		.judge = judge_page,
+		.context = page,
+	};
+	struct http_response response;
+	int r;
+
+	*page = (struct s3_xml_list){ 0 };
+	r = s3_perform(client, &call, &response, NULL, err);
+	http_response_done(&response);
+	return r;
+}
+
+static int visit_page(const struct s3_xml_list *page, const char *prefix,
+		      int (*visit)(void *context, const char *relative, int64_t size,
+				   struct error *err),
+		      void *context, struct error *err)
+{
+	for (size_t i = 0; i < page->count; i++) {
+		const char *key = page->entries[i].key;
+		const char *relative = key + strlen(prefix);
+		int r;
+
+		if (!text_has_prefix(key, prefix))
+			return error_set(err, -EBADMSG, "illegal object key '%s': not below '%s'",
+					 key, prefix);
+		/* What some tools leave to make a directory visible. */
+		if (*key == '\0' || text_has_suffix(key, "/"))
+			continue;
+		if (!s3_list_is_safe(relative))
+			return error_set(err, -EBADMSG, "illegal object key '%s'", key);
+		r = visit(context, relative, page->entries[i].size, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* Where the listing was a while ago. Keeping the pages 1, 2, 4, 8, … finds a server that goes round
+ * in circles of any length (Brent's cycle detection). */
+struct mark {
+	char *token;
+	char *key;
+	unsigned page;
+	unsigned next;
+};
+
+static void mark_done(struct mark *mark)
+{
+	free(mark->token);
+	free(mark->key);
+}
+
+static bool is_equal(const char *a, const char *b)
+{
+	return a && b && strcmp(a, b) == 0;
+}
+
+static int check_progress(struct mark *mark, const struct s3_xml_list *page, struct error *err)
+{
+	const char *key = page->count > 0 ? page->entries[0].key : NULL;
+
+	if (!page->next_token || *page->next_token == '\0')
+		return error_set(err, -EBADMSG,
+				 "the server says that there is more, but gives no "
+				 "token to continue with");
+	if (is_equal(mark->token, page->next_token) || is_equal(mark->key, key))
+		return error_set(err, -ELOOP, "the server repeats itself");
+	if (++mark->page < mark->next)
+		return 0;
+	mark_done(mark);
+	mark->token = strdup(page->next_token);
+	mark->key = key ? strdup(key) : NULL;
+	mark->next = 2 * mark->page;
+	return mark->token && (mark->key || !key) ? 0 : error_set(err, -ENOMEM, "out of memory");
+}
+
+int s3_list(struct s3_client *client, const char *prefix,
+	    int (*visit)(void *context, const char *relative, int64_t size, struct error *err),
+	    void *context, struct error *err)
+{
+	struct s3_xml_list page = { .is_truncated = true };
+	_cleanup_(mark_done) struct mark mark = { 0 };
+	_cleanup_free_ char *token = NULL;
+	bool is_any = false;
+	int r = s3_client_find_region(client, err);
+
+	while (r == 0 && page.is_truncated) {
+		r = get_page(client, prefix, token, &page, err);
+		if (r < 0)
+			break;
+		if (page.is_truncated)
+			r = check_progress(&mark, &page, err);
+		if (r < 0)
+			error_prefix(err, r, "list objects of %s below '%s'", client->config.bucket,
+				     prefix);
+		is_any |= page.count > 0;
+		if (r == 0)
+			r = visit_page(&page, prefix, visit, context, err);
+		free(token);
+		token = TAKE_PTR(page.next_token);
+		s3_xml_list_done(
+			&(struct s3_xml_list){ .entries = page.entries, .count = page.count });
+	}
+	if (r == 0 && !is_any)
+		return error_set(err, -ENOENT, "The specified key does not exist.");
+	return r;
+}

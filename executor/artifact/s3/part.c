@@ -1,0 +1,155 @@
+/* One part of a multipart upload: a small machine that sends, judges, pauses and sends again. */
+#include "executor/artifact/s3/upload.h"
+#include "executor/base/cleanup.h"
+#include "executor/base/text.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+static int store_etag(struct s3_upload *upload, unsigned number, const char *etag)
+{
+	unsigned capacity = upload->capacity ? upload->capacity : 16;
+	char(*etags)[S3_ETAG_MAX];
+
+	while (capacity < number)
+		capacity *= 2;
+	if (capacity > upload->capacity) {
+		etags = realloc(upload->etags, capacity * sizeof(*etags));
+		if (!etags)
+			return -ENOMEM;
+		memset(etags + upload->capacity, 0, (capacity - upload->capacity) * sizeof(*etags));
+		upload->etags = etags;
+		upload->capacity = capacity;
+	}
+	strcpy(upload->etags[number - 1], etag);
+	if (number > upload->count)
+		upload->count = number;
+	return 0;
+}
+
+static void stop(struct s3_part *part)
+{
+	http_transfer_free(TAKE_PTR(part->transfer));
+	s3_request_done(&part->request);
+}
+
+/* Ends the part: with success if part->error is none. */
+static void finish(struct s3_part *part)
+{
+	part->is_busy = false;
+	part->callback(part);
+}
+
+static void fail_attempt(struct s3_part *part)
+{
+	int64_t pause_ms = retry_next(&part->retry, &part->error);
+
+	if (pause_ms < 0)
+		finish(part);
+	else
+		event_timer_set(&part->timer, pause_ms);
+}
+
+static int judge_stored(struct s3_part *part, const struct http_response *response)
+{
+	char etag[S3_ETAG_MAX];
+	int r = s3_check(part->upload->client, &part->call, response, &part->retry, NULL,
+			 &part->error);
+
+	if (r < 0)
+		return r;
+	if (!http_response_header(response, "etag", etag, sizeof(etag)) || etag[0] == '\0')
+		return error_set(&part->error, -EPROTO, "%s: the server confirmed no ETag",
+				 part->description);
+	r = store_etag(part->upload, part->number, etag);
+	if (r < 0)
+		return error_set(&part->error, r, "out of memory");
+	part->upload->bytes += part->call.body.size;
+	return 0;
+}
+
+static void on_answer(struct http_transfer *transfer, const struct http_response *response,
+		      const struct error *error, void *context)
+{
+	struct s3_part *part = context;
+	int r = error->code;
+
+	(void)transfer;
+	part->error = *error;
+	if (r < 0)
+		error_prefix(&part->error, r, "%s", part->description);
+	else
+		r = judge_stored(part, response);
+	stop(part);
+	if (r < 0)
+		fail_attempt(part);
+	else
+		finish(part);
+}
+
+/* Runs on the loop for the first attempt too, so that a failure is never reported from inside
+ * s3_part_start(). */
+static void on_timer(struct event_timer *timer)
+{
+	struct s3_part *part = (struct s3_part *)((char *)timer - offsetof(struct s3_part, timer));
+	struct s3_client *client = part->upload->client;
+	int r;
+
+	part->error = ERROR_NONE;
+	r = s3_request_prepare(client, &part->call, &part->request, &part->error);
+	if (r == 0) {
+		part->transfer = http_start(client->context.http, &part->request.http, on_answer,
+					    part, &part->error);
+		if (part->transfer)
+			return;
+	}
+	error_prefix(&part->error, part->error.code, "%s", part->description);
+	stop(part);
+	fail_attempt(part);
+}
+
+int s3_part_init(struct s3_part *part, void (*callback)(struct s3_part *part), void *context,
+		 struct event_loop *loop, struct error *err)
+{
+	int r;
+
+	*part = (struct s3_part){ .callback = callback, .context = context };
+	r = event_timer_init(&part->timer, loop, on_timer);
+	return r < 0 ? error_errno(err, r, "set up an upload") : 0;
+}
+
+void s3_part_start(struct s3_part *part, struct s3_upload *upload, unsigned number,
+		   const struct http_body *body)
+{
+	struct s3_client *client = upload->client;
+
+	part->upload = upload;
+	part->number = number;
+	snprintf(part->number_text, sizeof(part->number_text), "%u", number);
+	snprintf(part->operation, sizeof(part->operation), "put part %u of", number);
+	part->query[0] = (struct s3_query){ "partNumber", part->number_text };
+	part->query[1] = (struct s3_query){ "uploadId", upload->id };
+	part->query[2] = (struct s3_query){ NULL, NULL };
+	part->call = (struct s3_call){
+		.operation = part->operation,
+		.method = "PUT",
+		.key = upload->key,
+		.query = part->query,
+		.body = *body,
+		.is_object = true,
+	};
+	part->is_busy = true;
+	s3_describe(client, &part->call, part->description);
+	retry_begin(&part->retry, &client->policy, client->context.loop, client->context.log,
+		    part->description);
+	event_timer_set(&part->timer, 0);
+}
+
+void s3_part_done(struct s3_part *part)
+{
+	stop(part);
+	event_timer_done(&part->timer);
+	part->is_busy = false;
+}

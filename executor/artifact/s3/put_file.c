@@ -1,0 +1,175 @@
+#include "executor/artifact/s3/put_file.h"
+
+#include "executor/base/cleanup.h"
+#include "executor/base/text.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#define THREADS_DEFAULT 4
+
+static void warn_ignored(const struct log *log, const char *name, const char *value)
+{
+	if (log)
+		log_warn(log, "Ignoring an environment variable", log_string("name", name),
+			 log_string("value", value));
+}
+
+static unsigned wanted_threads(const struct log *log)
+{
+	static const char name[] = "ARTIFACT_S3_UPLOAD_THREADS";
+	const char *value = getenv(name);
+	int64_t threads;
+
+	if (!value || *value == '\0')
+		return THREADS_DEFAULT;
+	if (text_parse_int64(value, &threads) < 0 || threads < 1) {
+		warn_ignored(log, name, value);
+		return THREADS_DEFAULT;
+	}
+	return threads < S3_THREADS_MAX ? (unsigned)threads : S3_THREADS_MAX;
+}
+
+/* 0 = not set, or not usable. */
+static uint64_t wanted_part_bytes(uint64_t size, const struct log *log)
+{
+	static const char name[] = "ARTIFACT_S3_UPLOAD_PART_SIZE_MIB";
+	const char *value = getenv(name);
+	int64_t mib;
+
+	if (!value || *value == '\0')
+		return 0;
+	if (text_parse_int64(value, &mib) == 0 && mib >= (int64_t)(S3_PART_BYTES_MIN / S3_MIB) &&
+	    mib <= (int64_t)(S3_PART_BYTES_MAX / S3_MIB) && size >= (uint64_t)mib * S3_MIB)
+		return (uint64_t)mib * S3_MIB;
+	warn_ignored(log, name, value);
+	return 0;
+}
+
+int s3_file_plan(struct s3_file_plan *plan, uint64_t size, const struct log *log, struct error *err)
+{
+	/* The least size with which S3_PARTS_MAX parts hold the file, in whole MiB. */
+	uint64_t unit = S3_PARTS_MAX * S3_MIB;
+	uint64_t least = (size / unit + (size % unit > 0)) * S3_MIB;
+	uint64_t wanted;
+
+	if (least > S3_PART_BYTES_MAX)
+		return error_set(err, -EFBIG, "%" PRIu64 " bytes are more than S3 can store", size);
+	wanted = wanted_part_bytes(size, log);
+	if (wanted == 0)
+		wanted = S3_FILE_PART_BYTES;
+	plan->part_bytes = wanted < least ? least : wanted;
+	plan->threads = wanted_threads(log);
+	return 0;
+}
+
+struct file_upload {
+	struct s3_upload upload;
+	struct s3_file_plan plan;
+	int fd;
+	uint64_t size;
+	uint64_t sent; /* given to a part */
+	unsigned number; /* of the last part that was started */
+	struct s3_part *parts;
+	unsigned part_count;
+	unsigned busy;
+	bool is_done;
+	struct error error; /* the first one */
+};
+
+static void send_next(struct file_upload *self, struct s3_part *part)
+{
+	uint64_t left = self->size - self->sent;
+	struct http_body body = {
+		.has_file = true,
+		.fd = self->fd,
+		.offset = self->sent,
+		.size = left < self->plan.part_bytes ? left : self->plan.part_bytes,
+	};
+
+	self->sent += body.size;
+	self->busy++;
+	s3_part_start(part, &self->upload, ++self->number, &body);
+}
+
+static void on_part(struct s3_part *part)
+{
+	struct file_upload *self = part->context;
+
+	self->busy--;
+	if (part->error.code != 0 && self->error.code == 0)
+		self->error = part->error;
+	if (self->error.code == 0 && self->sent < self->size)
+		send_next(self, part);
+	/* The others need not go on for nothing. */
+	self->is_done = self->busy == 0 || self->error.code != 0;
+}
+
+static int send_parts(struct file_upload *self, struct event_loop *loop, struct error *err)
+{
+	uint64_t parts = (self->size - 1) / self->plan.part_bytes + 1;
+	unsigned wanted = parts < self->plan.threads ? (unsigned)parts : self->plan.threads;
+	int r = 0;
+
+	self->parts = calloc(wanted, sizeof(*self->parts));
+	if (!self->parts)
+		return error_set(err, -ENOMEM, "out of memory");
+	while (self->part_count < wanted && r == 0)
+		r = s3_part_init(&self->parts[self->part_count++], on_part, self, loop, err);
+	if (r < 0)
+		return r;
+	for (unsigned i = 0; i < wanted; i++)
+		send_next(self, &self->parts[i]);
+	r = event_loop_wait(loop, &self->is_done);
+	if (r == -ECANCELED)
+		return event_loop_cancelled_error(err);
+	if (r < 0)
+		return error_errno(err, r, "wait for an upload");
+	if (self->error.code != 0 && err)
+		*err = self->error;
+	return self->error.code;
+}
+
+/* One go from beginning to end. */
+static int upload_file(struct s3_client *client, const char *key, const char *content_type,
+		       struct file_upload *self, bool *ret_is_gone, struct error *err)
+{
+	int r = s3_upload_begin(&self->upload, client, key, content_type, err);
+
+	*ret_is_gone = false;
+	if (r == 0)
+		r = send_parts(self, client->context.loop, err);
+	if (r == 0)
+		r = s3_upload_complete(&self->upload, ret_is_gone, err);
+	for (unsigned i = 0; i < self->part_count; i++)
+		s3_part_done(&self->parts[i]);
+	free(self->parts);
+	s3_upload_done(&self->upload);
+	return r;
+}
+
+int s3_put_file(struct s3_client *client, const char *key, const char *content_type, int fd,
+		uint64_t size, struct error *err)
+{
+	struct http_body whole = { .has_file = true, .fd = fd, .size = size };
+	struct s3_file_plan plan;
+	bool is_gone = false;
+	int r = s3_file_plan(&plan, size, client->context.log, err);
+
+	if (r < 0)
+		return r;
+	if (size == 0)
+		whole = (struct http_body){ .data = "" };
+	if (size <= plan.part_bytes)
+		return s3_put_object(client, key, content_type, &whole, err);
+	/* Somebody else may have ended the upload, by a lifecycle rule for instance. */
+	for (int tries = 0; tries < 2; tries++) {
+		struct file_upload self = { .plan = plan, .fd = fd, .size = size };
+
+		r = upload_file(client, key, content_type, &self, &is_gone, err);
+		if (!is_gone)
+			break;
+	}
+	return r;
+}

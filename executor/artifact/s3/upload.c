@@ -1,0 +1,233 @@
+#include "executor/artifact/s3/upload.h"
+
+#include "executor/base/cleanup.h"
+#include "executor/base/text.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+/* 10,000 parts with the longest ETags, escaped. */
+#define COMPLETE_BYTES_MAX (4 * 1024 * 1024)
+
+/* The ETag of an answer without which nothing proves that the data is stored. */
+static int judge_etag(const struct s3_call *call, const struct http_response *response,
+		      struct s3_failure *failure, struct error *err)
+{
+	char etag[S3_ETAG_MAX];
+
+	(void)call;
+	(void)failure;
+	if (!http_response_header(response, "etag", etag, sizeof(etag)) || etag[0] == '\0')
+		return error_set(err, -EPROTO, "the server confirmed no ETag");
+	return 0;
+}
+
+int s3_put_object(struct s3_client *client, const char *key, const char *content_type,
+		  const struct http_body *body, struct error *err)
+{
+	const struct s3_call call = {
+		.operation = "put object",
+		.method = "PUT",
+		.key = key,
+		.body = *body,
+		.is_object = true,
+		.content_type = content_type,
+		.judge = judge_etag,
+	};
+	struct http_response response;
+	int r = s3_perform(client, &call, &response, NULL, err);
+
+	http_response_done(&response);
+	return r;
+}
+
+/* --- Multipart: begin, complete, abort ------------------------------------------------------- */
+
+static int judge_begin(const struct s3_call *call, const struct http_response *response,
+		       struct s3_failure *failure, struct error *err)
+{
+	char **id = call->context;
+
+	(void)failure;
+	return s3_xml_parse_upload(buffer_string(&response->body), response->body.size, id, err);
+}
+
+int s3_upload_begin(struct s3_upload *upload, struct s3_client *client, const char *key,
+		    const char *content_type, struct error *err)
+{
+	const struct s3_query query[] = { { "uploads", "" }, { NULL, NULL } };
+	const struct s3_call call = {
+		.operation = "begin upload of",
+		.method = "POST",
+		.key = key,
+		.query = query,
+		.content_type = content_type,
+		.judge = judge_begin,
+		.context = &upload->id,
+	};
+	struct http_response response;
+	int r;
+
+	*upload = (struct s3_upload){ .client = client, .key = key };
+	r = s3_perform(client, &call, &response, NULL, err);
+	http_response_done(&response);
+	return r;
+}
+
+static int append_escaped(struct buffer *out, const char *s)
+{
+	int r = 0;
+
+	for (; *s && r == 0; s++) {
+		if (*s == '&')
+			r = buffer_append_string(out, "&amp;");
+		else if (*s == '<')
+			r = buffer_append_string(out, "&lt;");
+		else if (*s == '>')
+			r = buffer_append_string(out, "&gt;");
+		else
+			r = buffer_append(out, s, 1);
+	}
+	return r;
+}
+
+static int build_complete(const struct s3_upload *upload, struct buffer *out)
+{
+	int r = buffer_append_string(
+		out, "<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">");
+
+	for (unsigned i = 0; i < upload->count && r == 0; i++) {
+		r = buffer_append_format(out, "<Part><PartNumber>%u</PartNumber><ETag>", i + 1);
+		if (r == 0)
+			r = append_escaped(out, upload->etags[i]);
+		if (r == 0)
+			r = buffer_append_string(out, "</ETag></Part>");
+	}
+	return r < 0 ? r : buffer_append_string(out, "</CompleteMultipartUpload>");
+}
+
+/* The status line was sent before the parts were put together: a 200 may carry an Error. */
+static int judge_complete(const struct s3_call *call, const struct http_response *response,
+			  struct s3_failure *failure, struct error *err)
+{
+	const char *data = buffer_string(&response->body);
+
+	(void)call;
+	if (s3_xml_parse_error(data, response->body.size, &failure->error))
+		return -EIO;
+	return s3_xml_parse_complete(data, response->body.size, err);
+}
+
+/* An answer may get lost after the server has done its work; it then knows the object, but not the
+ * upload. Size and number of parts (Amazon's and others' ETags end with it) recognise ours. */
+static bool is_object_there(const struct s3_upload *upload)
+{
+	const struct s3_call call = {
+		.operation = "look at",
+		.method = "HEAD",
+		.key = upload->key,
+	};
+	struct http_response response;
+	char etag[S3_ETAG_MAX], suffix[16];
+	bool is_there;
+	int r = s3_perform(upload->client, &call, &response, NULL, NULL);
+
+	snprintf(suffix, sizeof(suffix), "-%u\"", upload->count);
+	is_there = r == 0 && response.content_length == (int64_t)upload->bytes &&
+		   http_response_header(&response, "etag", etag, sizeof(etag)) &&
+		   text_has_suffix(etag, suffix);
+	http_response_done(&response);
+	return is_there;
+}
+
+int s3_upload_complete(struct s3_upload *upload, bool *ret_is_gone, struct error *err)
+{
+	const struct s3_query query[] = { { "uploadId", upload->id }, { NULL, NULL } };
+	_cleanup_buffer_ struct buffer body = BUFFER_INIT(COMPLETE_BYTES_MAX);
+	struct s3_call call = {
+		.operation = "complete upload of",
+		.method = "POST",
+		.key = upload->key,
+		.query = query,
+		.content_type = "application/xml",
+		.judge = judge_complete,
+	};
+	struct http_response response;
+	struct s3_failure failure;
+	const char *code = failure.error.code;
+	int r;
+
+	*ret_is_gone = false;
+	if (build_complete(upload, &body) < 0)
+		return error_set(err, -ENOMEM, "out of memory");
+	call.body = (struct http_body){ .data = body.data, .size = body.size };
+	r = s3_perform(upload->client, &call, &response, &failure, err);
+	http_response_done(&response);
+	if (r < 0 && strcmp(code, "NoSuchUpload") == 0 && failure.attempts > 1 &&
+	    is_object_there(upload))
+		r = 0;
+	if (r < 0)
+		*ret_is_gone = strcmp(code, "NoSuchUpload") == 0 ||
+			       strcmp(code, "InvalidPart") == 0;
+	else
+		free(TAKE_PTR(upload->id));
+	return r;
+}
+
+struct abort {
+	struct event_timer timer;
+	bool is_done;
+};
+
+static void on_abort_timeout(struct event_timer *timer)
+{
+	((struct abort *)timer)->is_done = true;
+}
+
+static void on_abort_answer(struct http_transfer *transfer, const struct http_response *response,
+			    const struct error *error, void *context)
+{
+	(void)transfer;
+	(void)response;
+	(void)error;
+	((struct abort *)context)->is_done = true;
+}
+
+/* Best effort: parts that stay cost their owner money until a lifecycle rule removes them, but a
+ * pod that is being terminated has little time. */
+static void abort_upload(struct s3_upload *upload)
+{
+	const struct s3_query query[] = { { "uploadId", upload->id }, { NULL, NULL } };
+	const struct s3_call call = {
+		.operation = "abort upload of",
+		.method = "DELETE",
+		.key = upload->key,
+		.query = query,
+	};
+	struct store_context *context = &upload->client->context;
+	struct s3_request request;
+	struct http_transfer *transfer = NULL;
+	struct abort abort = { .is_done = false };
+
+	if (event_timer_init(&abort.timer, context->loop, on_abort_timeout) < 0)
+		return;
+	if (s3_request_prepare(upload->client, &call, &request, NULL) == 0)
+		transfer = http_start(context->http, &request.http, on_abort_answer, &abort, NULL);
+	if (transfer) {
+		event_timer_set(&abort.timer, S3_ABORT_MS);
+		event_loop_wait_uncancelled(context->loop, &abort.is_done);
+	}
+	http_transfer_free(transfer);
+	s3_request_done(&request);
+	event_timer_done(&abort.timer);
+}
+
+void s3_upload_done(struct s3_upload *upload)
+{
+	if (upload->id)
+		abort_upload(upload);
+	free(upload->id);
+	free(upload->etags);
+	*upload = (struct s3_upload){ 0 };
+}

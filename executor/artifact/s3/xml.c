@@ -1,0 +1,340 @@
+#include "executor/artifact/s3/xml.h"
+
+#include "executor/base/buffer.h"
+#include "executor/base/text.h"
+
+#include <errno.h>
+#include <expat.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Elements are known by their path ("ListBucketResult/Contents/Key"). Longer paths than ours are
+ * not needed, but must not fail: a server may say more than we ask. */
+#define PATH_BYTES_MAX 512
+
+struct walk {
+	XML_Parser parser;
+	/* Called at the end of every element with its path and the characters directly inside. A
+	 * negative errno ends the walk. */
+	int (*end)(void *context, const char *path, const char *text);
+	void *context;
+	char path[PATH_BYTES_MAX];
+	unsigned depth;
+	struct buffer text;
+	int result;
+	const char *reason;
+};
+
+static void stop(struct walk *walk, int result, const char *reason)
+{
+	if (walk->result == 0) {
+		walk->result = result;
+		walk->reason = reason;
+	}
+	XML_StopParser(walk->parser, XML_FALSE);
+}
+
+static void on_doctype(void *context, const XML_Char *name, const XML_Char *system_id,
+		       const XML_Char *public_id, int has_internal_subset)
+{
+	(void)name;
+	(void)system_id;
+	(void)public_id;
+	(void)has_internal_subset;
+	stop(context, -EBADMSG, "a document type declaration");
+}
+
+static void on_start(void *context, const XML_Char *name, const XML_Char **attributes)
+{
+	struct walk *walk = context;
+	size_t size = strlen(walk->path), length = strlen(name);
+
+	(void)attributes;
+	buffer_reset(&walk->text);
+	if (++walk->depth > S3_XML_DEPTH_MAX || size + length + 2 > sizeof(walk->path)) {
+		stop(walk, -EBADMSG, "nested too deeply");
+		return;
+	}
+	if (size > 0)
+		walk->path[size++] = '/';
+	memcpy(walk->path + size, name, length + 1);
+}
+
+static void on_text(void *context, const XML_Char *s, int size)
+{
+	struct walk *walk = context;
+	int r = buffer_append(&walk->text, s, (size_t)size);
+
+	if (r < 0)
+		stop(walk, r == -EMSGSIZE ? -EBADMSG : r, "an element is too long");
+}
+
+static void on_end(void *context, const XML_Char *name)
+{
+	struct walk *walk = context;
+	char *slash;
+	int r;
+
+	(void)name;
+	if (walk->result < 0)
+		return;
+	r = walk->end(walk->context, walk->path, buffer_string(&walk->text));
+	buffer_reset(&walk->text);
+	if (r < 0) {
+		stop(walk, r, "unexpected content");
+		return;
+	}
+	slash = strrchr(walk->path, '/');
+	*(slash ? slash : walk->path) = '\0';
+	walk->depth--;
+}
+
+/* Parses all of it. `root` is the name of the document for messages. */
+static int walk_document(const char *data, size_t size, const char *root,
+			 int (*end)(void *context, const char *path, const char *text),
+			 void *context, struct error *err)
+{
+	struct walk walk = {
+		.parser = XML_ParserCreate(NULL),
+		.end = end,
+		.context = context,
+		.text = BUFFER_INIT(S3_XML_TEXT_MAX),
+	};
+
+	if (!walk.parser)
+		return error_set(err, -ENOMEM, "out of memory");
+	XML_SetUserData(walk.parser, &walk);
+	XML_SetElementHandler(walk.parser, on_start, on_end);
+	XML_SetCharacterDataHandler(walk.parser, on_text);
+	XML_SetStartDoctypeDeclHandler(walk.parser, on_doctype);
+	if (size > INT_MAX) {
+		walk.result = -EBADMSG;
+		walk.reason = "too large";
+	} else if (XML_Parse(walk.parser, data, (int)size, 1) != XML_STATUS_OK &&
+		   walk.result == 0) {
+		/* Also how a document that was cut off looks. */
+		walk.result = -EBADMSG;
+		walk.reason = XML_ErrorString(XML_GetErrorCode(walk.parser));
+	}
+	XML_ParserFree(walk.parser);
+	buffer_done(&walk.text);
+	if (walk.result < 0)
+		return error_set(err, walk.result, "unreadable %s document: %s", root,
+				 walk.result == -ENOMEM ? "out of memory" : walk.reason);
+	return 0;
+}
+
+/* --- Error -------------------------------------------------------------------------------- */
+
+static void copy_printable(char *to, size_t size, const char *s)
+{
+	size_t length = text_cut_utf8(s, strlen(s), size - 1);
+
+	memcpy(to, s, length);
+	to[length] = '\0';
+	for (char *p = to; *p; p++)
+		if ((unsigned char)*p < ' ' || *p == 0x7f)
+			*p = ' ';
+}
+
+static int on_error_element(void *context, const char *path, const char *text)
+{
+	struct s3_xml_error *error = context;
+
+	if (strcmp(path, "Error/Code") == 0)
+		copy_printable(error->code, sizeof(error->code), text);
+	else if (strcmp(path, "Error/Message") == 0)
+		copy_printable(error->message, sizeof(error->message), text);
+	else if (strcmp(path, "Error/Region") == 0 && s3_url_is_region(text))
+		strcpy(error->region, text);
+	return 0;
+}
+
+bool s3_xml_parse_error(const char *data, size_t size, struct s3_xml_error *ret)
+{
+	*ret = (struct s3_xml_error){ 0 };
+	if (size == 0)
+		return false;
+	/* What was understood before a cut or an oddity still tells what went wrong. */
+	(void)walk_document(data, size, "Error", on_error_element, ret, NULL);
+	return ret->code[0] != '\0';
+}
+
+/* --- ListBucketResult ----------------------------------------------------------------------- */
+
+struct list_parse {
+	struct s3_xml_list *list;
+	bool is_list;
+	bool is_encoded;
+};
+
+void s3_xml_list_done(struct s3_xml_list *list)
+{
+	for (size_t i = 0; i < list->count; i++)
+		free(list->entries[i].key);
+	free(list->entries);
+	free(list->next_token);
+	*list = (struct s3_xml_list){ 0 };
+}
+
+static int add_entry(struct s3_xml_list *list)
+{
+	struct s3_xml_entry *entries;
+	size_t capacity = list->capacity ? 2 * list->capacity : 64;
+
+	if (list->count == list->capacity) {
+		entries = realloc(list->entries, capacity * sizeof(*entries));
+		if (!entries)
+			return -ENOMEM;
+		list->entries = entries;
+		list->capacity = capacity;
+	}
+	list->entries[list->count++] = (struct s3_xml_entry){ .size = -1 };
+	return 0;
+}
+
+/* The entry whose elements are arriving: one without its end yet sits behind the last. */
+static int set_entry(struct s3_xml_list *list, const char *field, const char *text)
+{
+	struct s3_xml_entry *entry;
+	int r = 0;
+
+	if (list->count == 0 ||
+	    (list->entries[list->count - 1].key && list->entries[list->count - 1].size >= 0))
+		r = add_entry(list);
+	if (r < 0)
+		return r;
+	entry = &list->entries[list->count - 1];
+	if (strcmp(field, "Size") == 0)
+		return text_parse_int64(text, &entry->size) < 0 || entry->size < 0 ? -EBADMSG : 0;
+	if (entry->key)
+		return -EBADMSG;
+	entry->key = strdup(text);
+	return entry->key ? 0 : -ENOMEM;
+}
+
+static int on_list_element(void *context, const char *path, const char *text)
+{
+	static const char contents[] = "ListBucketResult/Contents/";
+	struct list_parse *parse = context;
+	struct s3_xml_list *list = parse->list;
+
+	if (strcmp(path, "ListBucketResult") == 0) {
+		parse->is_list = true;
+	} else if (strcmp(path, "ListBucketResult/IsTruncated") == 0) {
+		list->is_truncated = strcmp(text, "true") == 0;
+	} else if (strcmp(path, "ListBucketResult/EncodingType") == 0) {
+		parse->is_encoded = strcmp(text, "url") == 0;
+	} else if (strcmp(path, "ListBucketResult/NextContinuationToken") == 0) {
+		free(list->next_token);
+		list->next_token = strdup(text);
+		return list->next_token ? 0 : -ENOMEM;
+	} else if (text_has_prefix(path, contents)) {
+		const char *field = path + sizeof(contents) - 1;
+
+		if (strcmp(field, "Key") == 0 || strcmp(field, "Size") == 0)
+			return set_entry(list, field, text);
+	} else if (strcmp(path, "ListBucketResult/Contents") == 0) {
+		const struct s3_xml_entry *last =
+			list->count > 0 ? &list->entries[list->count - 1] : NULL;
+
+		return last && last->key && last->size >= 0 ? 0 : -EBADMSG;
+	}
+	return 0;
+}
+
+int s3_xml_parse_list(const char *data, size_t size, struct s3_xml_list *ret, struct error *err)
+{
+	struct list_parse parse = { .list = ret };
+	int r;
+
+	*ret = (struct s3_xml_list){ 0 };
+	r = walk_document(data, size, "ListBucketResult", on_list_element, &parse, err);
+	if (r == 0 && !parse.is_list)
+		r = error_set(err, -EBADMSG, "the answer is no ListBucketResult document");
+	for (size_t i = 0; i < ret->count && r == 0 && parse.is_encoded; i++)
+		if (s3_url_decode(ret->entries[i].key) < 0)
+			r = error_set(err, -EBADMSG, "illegal object key '%s' in a listing",
+				      ret->entries[i].key);
+	if (r < 0)
+		s3_xml_list_done(ret);
+	return r;
+}
+
+/* --- Multipart uploads ---------------------------------------------------------------------- */
+
+static int take_text(char **to, const char *text)
+{
+	free(*to);
+	*to = strdup(text);
+	return *to ? 0 : -ENOMEM;
+}
+
+static int on_upload_element(void *context, const char *path, const char *text)
+{
+	if (strcmp(path, "InitiateMultipartUploadResult/UploadId") == 0)
+		return take_text(context, text);
+	return 0;
+}
+
+int s3_xml_parse_upload(const char *data, size_t size, char **ret_id, struct error *err)
+{
+	char *id = NULL;
+	int r = walk_document(data, size, "InitiateMultipartUploadResult", on_upload_element, &id,
+			      err);
+
+	if (r == 0 && (!id || *id == '\0'))
+		r = error_set(err, -EBADMSG, "the answer names no UploadId");
+	if (r < 0) {
+		free(id);
+		return r;
+	}
+	*ret_id = id;
+	return 0;
+}
+
+static int on_complete_element(void *context, const char *path, const char *text)
+{
+	if (strcmp(path, "CompleteMultipartUploadResult/ETag") == 0 && *text)
+		*(bool *)context = true;
+	return 0;
+}
+
+int s3_xml_parse_complete(const char *data, size_t size, struct error *err)
+{
+	bool has_etag = false;
+	int r = walk_document(data, size, "CompleteMultipartUploadResult", on_complete_element,
+			      &has_etag, err);
+
+	if (r == 0 && !has_etag)
+		r = error_set(err, -EBADMSG, "the answer names no ETag");
+	return r;
+}
+
+/* --- Region ----------------------------------------------------------------------------------- */
+
+static int on_location_element(void *context, const char *path, const char *text)
+{
+	if (strcmp(path, "LocationConstraint") == 0)
+		return take_text(context, text);
+	return 0;
+}
+
+int s3_xml_parse_location(const char *data, size_t size, char region[S3_REGION_MAX],
+			  struct error *err)
+{
+	_cleanup_free_ char *text = NULL;
+	const char *name;
+	int r = walk_document(data, size, "LocationConstraint", on_location_element, &text, err);
+
+	if (r < 0)
+		return r;
+	if (!text)
+		return error_set(err, -EBADMSG, "the answer is no LocationConstraint document");
+	name = *text == '\0' ? "us-east-1" : strcmp(text, "EU") == 0 ? "eu-west-1" : text;
+	if (!s3_url_is_region(name))
+		return error_set(err, -EBADMSG, "the server names an impossible region");
+	memcpy(region, name, strlen(name) + 1);
+	return 0;
+}

@@ -1,0 +1,19 @@
+#include "executor/artifact/store.h"
+
+#include "executor/artifact/raw.h"
+#include "executor/artifact/s3/s3.h"
+
+#include <string.h>
+
+const struct store_operations *store_find(const char *type)
+{
+	static const struct store_operations *const stores[] = {
+		&s3_store_operations,
+		&raw_store_operations,
+	};
+
+	for (size_t i = 0; i < sizeof(stores) / sizeof(stores[0]); i++)
+		if (strcmp(stores[i]->type, type) == 0)
+			return stores[i];
+	return NULL;
+}

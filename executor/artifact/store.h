@@ -1,0 +1,66 @@
+/*
+ * A store is where artifacts lie: one file or folder of this room each, behind this table. The
+ * caller has an artifact's *location* (the JSON object of its type, credentials referenced by
+ * secret name, already relocated) and wants its bytes; everything else, naming, signing, regions,
+ * retries, is the store's. How each store maps its answers to error classes is in docs/stores/.
+ */
+#pragma once
+
+#include "executor/base/log.h"
+#include "executor/base/stream.h"
+#include "executor/event/loop.h"
+#include "executor/http/http.h"
+#include "executor/json/json.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* What every store needs from its process; borrowed for the life of the store. */
+struct store_context {
+	struct event_loop *loop;
+	struct http_client *http;
+	const struct log *log;
+	const char *secret_directory; /* "/argo/secret": <directory>/<secret name>/<key> */
+};
+
+struct store;
+
+struct store_operations {
+	const char *type; /* the field of the artifact that selects it: "s3", "raw" */
+	/* Checks the location and reads its secrets; nothing is sent yet. `location` is borrowed. */
+	int (*open)(const struct store_context *context, struct json_object *location,
+		    struct store **ret, struct error *err);
+	void (*close)(struct store *store);
+	/* Opens the object for reading from its start. The reader resumes by itself after a
+	 * transient failure. NOT_FOUND when there is no such object. *ret_size is -1 if unknown. */
+	int (*get)(struct store *store, struct reader **ret, int64_t *ret_size, struct error *err);
+	void (*get_done)(struct store *store, struct reader *reader);
+	/* Everything below "<key>/", in the store's order: `visit` gets each key relative to that
+	 * prefix and returns 0 to go on. NULL = the store has no directories. NOT_FOUND when there
+	 * is nothing below. */
+	int (*list)(struct store *store,
+		    int (*visit)(void *context, const char *relative, int64_t size,
+				 struct error *err),
+		    void *context, struct error *err);
+	/* As get, for one relative key that list named. */
+	int (*get_below)(struct store *store, const char *relative, struct reader **ret,
+			 int64_t *ret_size, struct error *err);
+	/* Uploads a regular file. `name` gives the content type by its extension. `relative` ("" =
+	 * the key itself) is appended to the key with a slash. NULL = read-only store. The object
+	 * exists when, and only when, this returns 0. */
+	int (*put_file)(struct store *store, const char *relative, int fd, uint64_t size,
+			const char *name, struct error *err);
+	/* Uploads a stream of unknown length: write, then finish. An unfinished one is aborted by
+	 * put_stream_done and leaves no object. */
+	int (*put_stream)(struct store *store, const char *name, struct writer **ret,
+			  struct error *err);
+	void (*put_stream_done)(struct store *store, struct writer *writer);
+};
+
+/* Every store embeds this first. */
+struct store {
+	const struct store_operations *operations;
+};
+
+/* The store for an artifact's location type, or NULL if there is none for it. */
+const struct store_operations *store_find(const char *type);

@@ -1,0 +1,77 @@
+/*
+ * The one retry engine. Whoever talks to a network classifies an outcome once (enum error_class)
+ * and asks here whether, and after which pause, to try again.
+ *
+ * A policy counts rounds with a growing pause between them, and up to RETRY_ATTEMPTS_PER_ROUND
+ * quick attempts inside a round (a throttled attempt ends its round). Failures that an outage
+ * explains (class TRANSIENT, THROTTLED) do not use up the last round before min_total_ms have
+ * passed since the first one, unless the loop is cancelled or a deadline is set. Every pause is
+ * full jitter: uniform between 0 and the nominal one. A Retry-After of the server is honoured as
+ * the least pause (RFC 9110, 10.2.3), up to RETRY_AFTER_MAX_MS.
+ */
+#pragma once
+
+#include "executor/base/error.h"
+#include "executor/base/log.h"
+#include "executor/event/loop.h"
+#include "executor/http/transient.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define RETRY_ATTEMPTS_PER_ROUND 3
+#define RETRY_PAUSE_MAX_MS 30000
+#define RETRY_QUICK_PAUSE_MS 200 /* within a round, doubled each time */
+#define RETRY_AFTER_MAX_MS 120000
+
+struct retry_policy {
+	unsigned rounds; /* in total, ≥ 1; RETRY_ENDLESS = until success or a permanent error */
+	int64_t first_pause_ms;
+	double factor; /* growth of the pause from round to round */
+	double jitter; /* added share of the nominal pause, 0.5 = up to half as much again */
+	int64_t min_total_ms;
+	/* TRANSIENT_ERROR_PATTERN: an error whose text matches is tried again like a TRANSIENT one,
+	 * whatever its class (which stays as it is). Not owned; NULL = none. */
+	const struct transient_pattern *transient;
+};
+#define RETRY_ENDLESS 0
+
+/* EXECUTOR_RETRY_BACKOFF_STEPS/_DURATION/_FACTOR/_JITTER (5, 1s, 1.6, 0.5), as Argo 4.1 reads
+ * them for artifacts, and min_total_ms = RETRY_MIN_TOTAL_MS; -EINVAL with a message that names the
+ * variable for a malformed value. `transient` is left NULL. */
+#define RETRY_MIN_TOTAL_MS 60000
+int retry_policy_from_environment(struct retry_policy *ret, struct error *err);
+
+/* One operation's history. Zeroed by retry_begin; nothing to free. */
+struct retry {
+	const struct retry_policy *policy;
+	struct event_loop *loop;
+	const struct log *log; /* each failed attempt is one debug record; may be NULL */
+	const char *operation; /* "put object b/k", for the record */
+	unsigned attempts;
+	unsigned round; /* finished ones */
+	unsigned attempts_in_round;
+	unsigned count[ERROR_CLASS_COUNT];
+	int64_t started_ms;
+	int64_t failed_ms; /* the first failure; 0 = none yet */
+	int64_t deadline_ms; /* monotonic; 0 = none: no attempt is started after it */
+	int64_t retry_after_ms; /* least pause asked for by the server; consumed by retry_next */
+};
+
+void retry_begin(struct retry *retry, const struct retry_policy *policy, struct event_loop *loop,
+		 const struct log *log, const char *operation);
+
+/* Records the failure `err`. Returns the pause in ms before the next attempt, or -1 if there shall
+ * be none (permanent, exhausted, cancelled, past the deadline); then, if more than one attempt was
+ * made, " (N attempts in T: C1 transient, …)" has been appended to err's message. */
+int64_t retry_next(struct retry *retry, struct error *err);
+
+/* The decision of retry_next() alone: a failure of `class` at now_ms, with `random` in [0, 1). */
+int64_t retry_decide(struct retry *retry, enum error_class class, int64_t now_ms, double random);
+
+/* retry_next() and the pause itself, on the loop: true = try again. When it is cancelled during
+ * the pause, err stays what it is. */
+bool retry_again(struct retry *retry, struct error *err);
+
+/* Milliseconds of a Retry-After value (seconds, or an HTTP date, RFC 9110); -1 if malformed. */
+int64_t retry_parse_after(const char *value);

@@ -1,0 +1,42 @@
+/*
+ * What an answer of the API server means: the Status object of a refusal, and the class that tells
+ * whether another attempt makes sense.
+ *
+ * Status objects: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/status/
+ * The table of transient answers is the one of Argo Workflows 4.1.2's executor (util/errors), with
+ * these additions: 408, 502 and any 5xx that names a Retry-After are transient too.
+ */
+#pragma once
+
+#include "executor/base/error.h"
+#include "executor/http/http.h"
+#include "executor/json/json.h"
+
+#include <stdint.h>
+
+#define KUBE_REASON_MAX 64
+
+struct kube_status {
+	int http; /* HTTP status; 0 = no answer arrived */
+	char reason[KUBE_REASON_MAX]; /* "AlreadyExists", "Conflict", …; "" = none given */
+	int64_t retry_after_ms; /* least pause that the server asks for; -1 = none */
+	/* It is not known whether the request was carried out: the answer was lost or cut, or the
+	 * server gave up in the middle (5xx). */
+	bool is_outcome_unknown;
+};
+
+/* Judges a complete HTTP response. Returns 0 and sets *ret_object (owned by the caller; NULL for an
+ * answer without a body) for a 2xx with JSON, else a negative errno with err filled:
+ *
+ *	401, 403 -EACCES; 404 -ENOENT (NOT_FOUND); 409 -EEXIST; 413, 422, other 4xx -EINVAL;
+ *	429 -EBUSY (THROTTLED); 5xx -EIO; 3xx -EPROTO; a 2xx that is no JSON -EPROTO, one that is
+ *	cut -EBADMSG (TRANSIENT), one above the limit -EMSGSIZE
+ *
+ * The message is the server's own, on one line, for a Status object, else says what arrived. */
+int kube_status_decode(const char *method, const char *url, const struct http_response *response,
+		       struct kube_status *status, struct json_object **ret_object,
+		       struct error *err);
+
+/* The class of a refusal by HTTP status, reason and message. */
+enum error_class kube_status_class(int http, const char *reason, const char *message,
+				   int64_t retry_after_ms);
