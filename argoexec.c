@@ -1,0 +1,213 @@
+/*
+ * argoexec: what runs inside every pod of an Argo workflow. This file is the command line: one
+ * table from subcommand to role, and the flags that all of them share.
+ */
+#include "emissary/emissary.h"
+#include "executor/base/flags.h"
+#include "executor/base/role.h"
+#include "executor/base/version.h"
+#include "executor/kube/config.h"
+#include "executor/report/failure.h"
+#include "init/init.h"
+#include "signal/kill.h"
+#include "wait/wait.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define TERMINATION_LOG "/dev/termination-log"
+
+struct subcommand {
+	const char *name;
+	const char *arguments; /* for the usage text */
+	const char *help;
+	int words_min, words_max; /* -1 = any number */
+	int (*main)(const struct role *role); /* NULL: handled here */
+};
+
+static const struct subcommand subcommands[] = {
+	{ "emissary", "-- NAME [ARG...]", "run a user's command and save its outputs", 0, -1,
+	  emissary_main },
+	{ "help", "[COMMAND]", "show the help of a command", 0, 1, NULL },
+	{ "init", "", "load the inputs of a pod", 0, 0, init_main },
+	{ "kill", "SIGNAL PID", "send a signal to a process", 2, 2, kill_main },
+	{ "version", "", "print version information", 0, 0, NULL },
+	{ "wait", "", "wait for the main containers and save their outputs", 0, 0, wait_main },
+};
+#define SUBCOMMAND_COUNT (sizeof(subcommands) / sizeof(subcommands[0]))
+
+struct options {
+	const char *level, *format;
+	long long verbosity; /* of Go's Kubernetes client; there is none here to be made talk */
+	struct kube_options kube;
+	bool disables_compression; /* of API answers; they are never compressed here */
+	bool is_short_version;
+	bool wants_help;
+	const char *as_groups[FLAG_LIST_MAX + 1];
+};
+
+/* Room for every flag and the end mark. */
+#define FLAGS_MAX 32
+
+/* Fills the table of flags that write into *o; it serves parsing and the help. */
+static void describe_flags(struct options *o, struct flag table[static FLAGS_MAX])
+{
+	const struct flag flags[] = {
+		{ "as", 0, FLAG_STRING, &o->kube.as, "user to impersonate" },
+		{ "as-group", 0, FLAG_LIST, o->as_groups, "group to impersonate; may be repeated" },
+		{ "as-uid", 0, FLAG_STRING, &o->kube.as_uid, "UID to impersonate" },
+		{ "certificate-authority", 0, FLAG_STRING, &o->kube.certificate_authority,
+		  "file with the API server's CA certificates" },
+		{ "client-certificate", 0, FLAG_STRING, &o->kube.client_certificate,
+		  "file with our certificate" },
+		{ "client-key", 0, FLAG_STRING, &o->kube.client_key, "file with its key" },
+		{ "cluster", 0, FLAG_STRING, &o->kube.cluster, "cluster of the kubeconfig" },
+		{ "context", 0, FLAG_STRING, &o->kube.context, "context of the kubeconfig" },
+		{ "disable-compression", 0, FLAG_BOOL, &o->disables_compression,
+		  "accepted; answers are never compressed" },
+		{ "gloglevel", 0, FLAG_INT, &o->verbosity,
+		  "accepted for Argo's controller; has no effect" },
+		{ "help", 'h', FLAG_BOOL, &o->wants_help, "show this help" },
+		{ "insecure-skip-tls-verify", 0, FLAG_BOOL, &o->kube.is_insecure,
+		  "accept any certificate of the API server" },
+		{ "kubeconfig", 0, FLAG_STRING, &o->kube.kubeconfig, "kubeconfig file" },
+		{ "log-format", 0, FLAG_STRING, &o->format, "text or json (default text)" },
+		{ "loglevel", 0, FLAG_STRING, &o->level,
+		  "debug, info, warn or error (default info)" },
+		{ "namespace", 'n', FLAG_STRING, &o->kube.namespace, "namespace of the workflow" },
+		{ "password", 0, FLAG_STRING, &o->kube.password, "for basic authentication" },
+		{ "proxy-url", 0, FLAG_STRING, &o->kube.proxy_url, "proxy to the API server" },
+		{ "request-timeout", 0, FLAG_STRING, &o->kube.request_timeout,
+		  "of one API request, for example 30s (default 0: none)" },
+		{ "server", 0, FLAG_STRING, &o->kube.server, "address of the API server" },
+		{ "short", 0, FLAG_BOOL, &o->is_short_version, "version: print only the version" },
+		{ "tls-server-name", 0, FLAG_STRING, &o->kube.tls_server_name,
+		  "name expected in the API server's certificate" },
+		{ "token", 0, FLAG_STRING, &o->kube.token, "bearer token for the API server" },
+		{ "user", 0, FLAG_STRING, &o->kube.user, "user of the kubeconfig" },
+		{ "username", 0, FLAG_STRING, &o->kube.username, "for basic authentication" },
+		{ NULL, 0, FLAG_BOOL, NULL, NULL },
+	};
+
+	memcpy(table, flags, sizeof(flags));
+}
+
+static const struct subcommand *find(const char *name)
+{
+	for (size_t i = 0; i < SUBCOMMAND_COUNT; i++)
+		if (strcmp(subcommands[i].name, name) == 0)
+			return &subcommands[i];
+	return NULL;
+}
+
+static void print_usage(int fd, const struct subcommand *subcommand)
+{
+	struct options unused = { .verbosity = 0 };
+	struct flag table[FLAGS_MAX];
+
+	if (subcommand) {
+		dprintf(fd, "%s\n\nUsage:\n  argoexec %s [flags] %s\n", subcommand->help,
+			subcommand->name, subcommand->arguments);
+	} else {
+		dprintf(fd, "argoexec runs inside the pods of Argo workflows\n\nUsage:\n"
+			    "  argoexec [flags] COMMAND\n\nCommands:\n");
+		for (size_t i = 0; i < SUBCOMMAND_COUNT; i++)
+			dprintf(fd, "  %-10s %s\n", subcommands[i].name, subcommands[i].help);
+	}
+	dprintf(fd, "\nFlags:\n");
+	describe_flags(&unused, table);
+	flags_print(fd, table);
+}
+
+/* Wrong usage: what is wrong, how it is right, and 64. */
+static int refuse(const struct role *role, const struct subcommand *subcommand,
+		  const struct error *err)
+{
+	failure_report(role, err);
+	print_usage(STDERR_FILENO, subcommand);
+	return ROLE_FAILED;
+}
+
+static int set_up_log(struct role *role, const struct options *options)
+{
+	if (log_parse_level(options->level, &role->log.level) < 0) {
+		dprintf(STDERR_FILENO,
+			"Error: --loglevel \"%s\": use debug, info, warn or error\n",
+			options->level);
+		return -EINVAL;
+	}
+	if (log_parse_format(options->format, &role->log.is_json) < 0) {
+		dprintf(STDERR_FILENO, "Error: --log-format \"%s\": use text or json\n",
+			options->format);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int print_version(const struct options *options)
+{
+	dprintf(STDOUT_FILENO, "argoexec: %s\n", version_text());
+	if (!options->is_short_version)
+		version_print_details(STDOUT_FILENO);
+	return ROLE_OK;
+}
+
+static int run(struct role *role, const struct options *options)
+{
+	const struct subcommand *subcommand = role->argc > 0 ? find(role->argv[0]) : NULL;
+	struct error err = ERROR_NONE;
+	int words;
+
+	if (role->argc > 0 && !subcommand) {
+		error_set(&err, -EINVAL, "unknown command \"%.100s\" for \"argoexec\"",
+			  role->argv[0]);
+		return refuse(role, NULL, &err);
+	}
+	if (subcommand && strcmp(subcommand->name, "help") == 0 && !options->wants_help) {
+		print_usage(STDOUT_FILENO, role->argc > 1 ? find(role->argv[1]) : NULL);
+		return ROLE_OK;
+	}
+	if (!subcommand || options->wants_help) {
+		print_usage(STDOUT_FILENO, subcommand);
+		return ROLE_OK;
+	}
+	words = --role->argc;
+	role->argv++;
+	if (words < subcommand->words_min ||
+	    (subcommand->words_max >= 0 && words > subcommand->words_max)) {
+		error_set(&err, -EINVAL, "%s: %d argument%s given, usage: argoexec %s %s",
+			  subcommand->name, words, words == 1 ? "" : "s", subcommand->name,
+			  subcommand->arguments);
+		return refuse(role, subcommand, &err);
+	}
+	if (set_up_log(role, options) < 0)
+		return ROLE_BAD_START;
+	return subcommand->main ? subcommand->main(role) : print_version(options);
+}
+
+int main(int argc, char **argv)
+{
+	struct options options = { .level = "info", .format = "text" };
+	struct role role = {
+		.log = { .fd = STDERR_FILENO, .level = LOG_INFO },
+		.kube = &options.kube,
+		.termination_log = TERMINATION_LOG,
+	};
+	struct error err = ERROR_NONE;
+	struct flag table[FLAGS_MAX];
+	char **words = calloc((size_t)argc + 1, sizeof(char *));
+	int dash, code;
+
+	if (!words)
+		return ROLE_BAD_SETUP;
+	describe_flags(&options, table);
+	options.kube.as_groups = options.as_groups;
+	role.argc = flags_parse(argc, argv, table, words, &dash, &err);
+	role.argv = words;
+	code = role.argc < 0 ? refuse(&role, NULL, &err) : run(&role, &options);
+	free(words);
+	return code;
+}

@@ -1,0 +1,302 @@
+#include "emissary/emissary.h"
+
+#include "emissary/run.h"
+#include "executor/base/cleanup.h"
+#include "executor/base/path.h"
+#include "executor/base/text.h"
+#include "executor/event/watch.h"
+#include "executor/process/channel.h"
+#include "executor/process/files.h"
+#include "executor/report/failure.h"
+#include "executor/stage/collect.h"
+#include "executor/template/environment.h"
+#include "executor/template/template.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define ROOT FILES_VAR_RUN_ARGO
+
+struct emissary {
+	const struct role *role;
+	struct environment environment;
+	struct template *template;
+	struct event_loop *loop;
+	struct signals signals;
+	struct channel_client channel;
+	struct event_watch watch; /* signal file and wait.sock, while the channel is not there */
+	struct event_watch pause_watch;
+	struct command command;
+	struct run run;
+	char directory[PATH_MAX_BYTES]; /* ctr/<name> */
+	const char *pause_name;
+	int stopped_by; /* the signal that came before the command was started; 0 = none */
+	bool is_watching;
+	bool is_started; /* from now on signals belong to the command */
+	bool is_pause_over;
+};
+
+/* --- signals, from wherever they come --------------------------------------------------- */
+
+static bool ends_a_step(int signo)
+{
+	return signo == SIGTERM || signo == SIGINT || signo == SIGQUIT || signo == SIGKILL;
+}
+
+static void deliver(struct emissary *self, int signo)
+{
+	if (self->is_started) {
+		if (signo == SIGWINCH)
+			terminal_resize(&self->run.terminal);
+		run_signal(&self->run, signo);
+	} else if (ends_a_step(signo)) {
+		self->stopped_by = signo;
+		event_loop_cancel(self->loop);
+	}
+}
+
+static void on_signal(struct signals *signals, const struct signalfd_siginfo *info)
+{
+	struct emissary *self =
+		(struct emissary *)((char *)signals - offsetof(struct emissary, signals));
+	int signo = (int)info->ssi_signo;
+
+	if (signo == SIGCHLD) {
+		run_reap(&self->run);
+		return;
+	}
+	/* SIGURG is noise of some runtimes; SIGPIPE from ourselves is a reader of ours that left. */
+	if (signo == SIGURG || (signo == SIGPIPE && info->ssi_pid == (uint32_t)getpid()))
+		return;
+	log_debug(&self->role->log, "Received signal", log_int("signal", signo));
+	deliver(self, signo);
+}
+
+static void on_channel_signal(struct channel_client *client, int signo)
+{
+	struct emissary *self =
+		(struct emissary *)((char *)client - offsetof(struct emissary, channel));
+
+	log_debug(&self->role->log, "Received signal through the channel",
+		  log_int("signal", signo));
+	deliver(self, signo);
+}
+
+static void look_at_files(struct event_watch *watch);
+
+/* The files are the way in when there is no channel: `wait` is not up yet, or it is another
+ * executor's, or gone. */
+static void watch_files(struct emissary *self)
+{
+	if (self->is_watching || event_watch_init(&self->watch, self->loop, look_at_files) < 0)
+		return;
+	self->is_watching = true;
+	event_watch_add(&self->watch, self->directory);
+	event_watch_add(&self->watch, ROOT);
+}
+
+static void connect_channel(struct emissary *self)
+{
+	if (channel_client_is_connected(&self->channel) ||
+	    channel_client_connect(&self->channel, self->loop, ROOT,
+				   self->environment.container_name) < 0)
+		return;
+	if (self->is_watching)
+		event_watch_done(&self->watch);
+	self->is_watching = false;
+}
+
+static void take_signal_file(struct emissary *self)
+{
+	int signo = files_take_signal(ROOT, self->environment.container_name);
+
+	if (signo > 0) {
+		log_debug(&self->role->log, "Received signal through the file",
+			  log_int("signal", signo));
+		deliver(self, signo);
+	}
+}
+
+static void look_at_files(struct event_watch *watch)
+{
+	struct emissary *self =
+		(struct emissary *)((char *)watch - offsetof(struct emissary, watch));
+
+	take_signal_file(self);
+	connect_channel(self);
+}
+
+static void on_channel_lost(struct channel_client *client)
+{
+	struct emissary *self =
+		(struct emissary *)((char *)client - offsetof(struct emissary, channel));
+
+	watch_files(self);
+	take_signal_file(self);
+}
+
+/* --- the sequence ----------------------------------------------------------------------- */
+
+static void look_for_pause_end(struct event_watch *watch)
+{
+	struct emissary *self =
+		(struct emissary *)((char *)watch - offsetof(struct emissary, pause_watch));
+	char path[PATH_MAX_BYTES + 16];
+
+	snprintf(path, sizeof(path), "%s/%s", self->directory, self->pause_name);
+	self->is_pause_over = access(path, F_OK) == 0;
+}
+
+/* ARGO_DEBUG_PAUSE_BEFORE/AFTER=true: a person looks around in the container and lets it go on
+ * by creating ctr/<name>/before (after). */
+static void pause_for_debugging(struct emissary *self, const char *variable, const char *name)
+{
+	if (!environment_is_true(variable))
+		return;
+	log_info(&self->role->log, "Waiting for a file to go on", log_string("path", name));
+	self->pause_name = name;
+	if (event_watch_init(&self->pause_watch, self->loop, look_for_pause_end) < 0)
+		return;
+	event_watch_add(&self->pause_watch, self->directory);
+	look_for_pause_end(&self->pause_watch);
+	event_loop_wait(self->loop, &self->is_pause_over);
+	event_watch_done(&self->pause_watch);
+	self->is_pause_over = false;
+}
+
+static int prepare(struct emissary *self, struct error *err)
+{
+	const char *name = self->environment.container_name;
+	int r;
+
+	umask(0);
+	if (!text_is_dns_label(name))
+		return error_set(err, -EINVAL,
+				 "ARGO_CONTAINER_NAME \"%.64s\" is not a container name", name);
+	r = files_make_container_directory(ROOT, name, err);
+	if (r < 0)
+		return r;
+	files_container_path(ROOT, name, "", self->directory, sizeof(self->directory));
+	self->loop = event_loop_new();
+	if (!self->loop)
+		return error_errno(err, -errno, "epoll");
+	r = signals_start(&self->signals, self->loop, on_signal);
+	if (r < 0)
+		return error_errno(err, r, "signalfd");
+	/* Where we are PID 1 the kernel makes us the parent of orphans anyway. */
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	self->channel.on_signal = on_channel_signal;
+	self->channel.on_lost = on_channel_lost;
+	connect_channel(self);
+	if (!channel_client_is_connected(&self->channel)) {
+		watch_files(self);
+		connect_channel(self); /* it may have come up in between */
+	}
+	take_signal_file(self);
+	r = command_build(self->role, &self->command, err);
+	return r < 0 ? r : template_load(ROOT, &self->template, err);
+}
+
+static int stopped(struct emissary *self, struct error *err)
+{
+	char name[32];
+
+	return error_set(err, -ECANCELED, "stopped (%s) before the command was started",
+			 signals_go_name(self->stopped_by, name, sizeof(name)));
+}
+
+/* Returns 0 with *ret_code set by the command's end, or what kept it from starting. */
+static int run_once(struct emissary *self, int *ret_code, struct error *err)
+{
+	int r;
+
+	/* The last moment at which a stop can keep the command from running at all. */
+	if (event_loop_poll(self->loop) < 0)
+		return stopped(self, err);
+	self->run = (struct run){
+		.loop = self->loop,
+		.log = &self->role->log,
+		.signals = &self->signals,
+		.directory = self->directory,
+		.is_captured = self->environment.wants_script_output ||
+			       template_archives_logs(self->template),
+	};
+	self->is_started = true;
+	r = run_command(&self->run, &self->command, err);
+	if (r < 0)
+		return error_prefix(err, r, "failed to start command");
+	*ret_code = child_status_code(&self->run.status);
+	return 0;
+}
+
+static int run_and_collect(struct emissary *self, int *ret_code, struct error *err)
+{
+	bool is_main = strcmp(self->environment.container_name, "main") == 0;
+	int r = command_resolve(&self->command, err);
+
+	if (r == 0)
+		pause_for_debugging(self, "ARGO_DEBUG_PAUSE_BEFORE", "before");
+	if (r == 0)
+		r = run_once(self, ret_code, err);
+	if (r == 0)
+		log_info(&self->role->log, "sub-process exited", log_int("exitCode", *ret_code));
+	if (r < 0)
+		return r;
+	pause_for_debugging(self, "ARGO_DEBUG_PAUSE_AFTER", "after");
+	return is_main ? collect_outputs(self->template, ROOT, &self->role->log, err) : 0;
+}
+
+static int fail(struct emissary *self, const struct error *err)
+{
+	int code = self->stopped_by && !self->is_started ? 128 + self->stopped_by : ROLE_FAILED;
+
+	failure_report(self->role, err);
+	return code;
+}
+
+/* What the file says: the command's own end where it had one, whatever happened afterwards. */
+static void record(struct emissary *self, int code)
+{
+	struct error err = ERROR_NONE;
+
+	if (!self->directory[0])
+		return;
+	if (files_write_exit_code(ROOT, self->environment.container_name, code, &err) < 0)
+		log_error(&self->role->log, "Failed to write exit code", log_error_field(&err));
+}
+
+static void release(struct emissary *self)
+{
+	channel_client_done(&self->channel);
+	if (self->is_watching)
+		event_watch_done(&self->watch);
+	signals_done(&self->signals);
+	command_done(&self->command);
+	template_free(self->template);
+	event_loop_free(self->loop);
+}
+
+int emissary_main(const struct role *role)
+{
+	struct emissary self = { .role = role };
+	struct error err = ERROR_NONE;
+	int command_code = -1, exit_code, r;
+
+	signals_block_all(&self.signals);
+	environment_load_wrapper(&self.environment);
+	r = prepare(&self, &err);
+	if (r == 0)
+		r = run_and_collect(&self, &command_code, &err);
+	exit_code = r < 0 ? fail(&self, &err) : command_code;
+	if (r == 0 && exit_code != 0)
+		dprintf(STDERR_FILENO, "Error: exit status %d\n", exit_code);
+	record(&self, command_code >= 0 ? command_code : exit_code);
+	release(&self);
+	return exit_code;
+}

@@ -1,0 +1,40 @@
+/*
+ * One attempt at the user's command: started, its output passed on (and kept, if asked), signals
+ * delivered to its process group, its end waited for. Drawn in docs/states.md.
+ */
+#pragma once
+
+#include "emissary/command.h"
+#include "executor/base/log.h"
+#include "executor/event/loop.h"
+#include "executor/process/capture.h"
+#include "executor/process/child.h"
+#include "executor/process/signals.h"
+#include "executor/process/terminal.h"
+
+#include <stdbool.h>
+
+struct run {
+	struct event_loop *loop;
+	const struct log *log;
+	const struct signals *signals; /* mask to give to the child */
+	const char *directory; /* ctr/<name>: where stdout and combined are kept */
+	bool is_captured;
+	pid_t pid; /* > 0 while the child lives */
+	struct child_status status;
+	struct capture streams[2]; /* stdout, stderr */
+	struct terminal terminal;
+	unsigned streams_open;
+	int stdout_copy_fd, combined_fd;
+	bool is_done;
+};
+
+/* Starts the command and waits for its end and that of its output. 0 with run->status set, or a
+ * negative errno if it could not be started. Signals meanwhile: run_signal(). */
+int run_command(struct run *run, const struct command *command, struct error *err);
+
+/* To the child's process group; ignored when there is none (any more). */
+void run_signal(struct run *run, int signo);
+
+/* To be called on SIGCHLD. */
+void run_reap(struct run *run);

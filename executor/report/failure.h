@@ -1,0 +1,9 @@
+/* How a subcommand says that it failed: to the reader of the log and to the controller. */
+#pragma once
+
+#include "executor/base/error.h"
+#include "executor/base/role.h"
+
+/* Writes "Error: <message>" and the message alone to stderr (two lines, as Argo's users know
+ * them), and the message to the termination log. Never fails. */
+void failure_report(const struct role *role, const struct error *err);

@@ -1,0 +1,348 @@
+#include "executor/report/result_engine.h"
+
+#include "executor/base/cleanup.h"
+#include "executor/base/clock.h"
+#include "executor/report/result_body.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/random.h>
+
+/* Refusals that tell something (gone, overtaken) are answered at once, this often in a row. */
+#define DETOURS_MAX 4
+
+/* --- steps ------------------------------------------------------------------------------ */
+
+static bool is_wanted(const struct task_result *result, enum task_result_step step)
+{
+	return result->steps[step].state == STEP_WANTED;
+}
+
+void result_engine_set_state(struct task_result *result, enum task_result_step step,
+			     enum step_state state)
+{
+	result->steps[step].state = state;
+	result->steps[step].is_settled = state != STEP_WANTED;
+}
+
+static void mark_stored(struct task_result *result, enum task_result_step step)
+{
+	if (is_wanted(result, step))
+		result_engine_set_state(result, step, STEP_STORED);
+}
+
+void result_engine_mark_failed(struct task_result *result, enum task_result_step step,
+			       const struct error *error)
+{
+	if (!is_wanted(result, step))
+		return;
+	result->steps[step].error = *error;
+	result_engine_set_state(result, step, STEP_FAILED);
+}
+
+/* What the request under way stands for has failed for good; what was wanted anew since it left is
+ * tried again. The completion label is a step of its own, also when the outputs cannot be stored. */
+static void fail_request(struct task_result *result, const struct error *error)
+{
+	bool is_any = false;
+
+	for (int step = 0; step < TASK_RESULT_FINAL; step++) {
+		is_any |= is_wanted(result, step);
+		if (result->steps[step].sent == result->steps[step].revision)
+			result_engine_mark_failed(result, step, error);
+	}
+	if (!is_any || result->request == REQUEST_FINALIZE)
+		result_engine_mark_failed(result, TASK_RESULT_FINAL, error);
+}
+
+/* --- pauses ----------------------------------------------------------------------------- */
+
+int64_t result_engine_random(int64_t max)
+{
+	uint64_t value = 0;
+
+	if (getrandom(&value, sizeof(value), GRND_NONBLOCK) != sizeof(value))
+		value = (uint64_t)clock_now_ms() * 0x9e3779b97f4a7c15u >> 11;
+	return (int64_t)(value % ((uint64_t)max + 1));
+}
+
+static void start_pause(struct task_result *result, int64_t retry_after_ms)
+{
+	int64_t longest = result->identity.first_pause_ms;
+	int64_t pause_ms;
+
+	for (unsigned i = 1; i < result->failures && longest < TASK_RESULT_PAUSE_MAX_MS; i++)
+		longest *= 2;
+	if (longest > TASK_RESULT_PAUSE_MAX_MS)
+		longest = TASK_RESULT_PAUSE_MAX_MS;
+	pause_ms = result_engine_random(longest);
+	if (retry_after_ms > TASK_RESULT_RETRY_AFTER_MAX_MS)
+		retry_after_ms = TASK_RESULT_RETRY_AFTER_MAX_MS;
+	if (pause_ms < retry_after_ms)
+		pause_ms = retry_after_ms;
+	/* Several attempts must fit into what is left. */
+	if (result->deadline_ms) {
+		int64_t left_ms = result->deadline_ms - clock_now_ms();
+
+		if (pause_ms > left_ms / 4)
+			pause_ms = left_ms / 4;
+	}
+	if (result->log && (result->failures % TASK_RESULT_LOG_EVERY == 1))
+		log_warn(result->log, "task result not stored, trying again",
+			 log_string("taskResult", result->identity.node_id),
+			 log_int("failures", result->failures),
+			 log_duration("pause", pause_ms * 1000000),
+			 log_error_field(&result->last_error));
+	result->is_pausing = true;
+	event_timer_set(&result->pause, pause_ms);
+}
+
+void result_engine_on_pause_end(struct event_timer *timer)
+{
+	struct task_result *result =
+		(struct task_result *)((char *)timer - offsetof(struct task_result, pause));
+
+	result->is_pausing = false;
+	result_engine_pump(result);
+}
+
+void result_engine_on_deadline(struct event_timer *timer)
+{
+	struct task_result *result =
+		(struct task_result *)((char *)timer - offsetof(struct task_result, deadline));
+	struct error err = ERROR_NONE;
+
+	result->is_given_up = true;
+	kube_call_free(TAKE_PTR(result->call));
+	result->request = REQUEST_NONE;
+	result->is_pausing = false;
+	event_timer_clear(&result->pause);
+	error_set_class(&err, -ETIMEDOUT, ERROR_TRANSIENT,
+			"task result %s: not stored before the pod's time was up: %s",
+			result->identity.node_id,
+			result->last_error.code ? result->last_error.message :
+						  "no answer from the API server");
+	for (int step = 0; step < TASK_RESULT_STEPS; step++)
+		result_engine_mark_failed(result, step, &err);
+	result_engine_pump(result);
+}
+
+/* --- sending ---------------------------------------------------------------------------- */
+
+static enum request choose(const struct task_result *result)
+{
+	if (!result->exists)
+		return REQUEST_CREATE;
+	if (!result->is_version_known)
+		return REQUEST_LEARN;
+	if (is_wanted(result, TASK_RESULT_OUTPUTS) || is_wanted(result, TASK_RESULT_PROGRESS))
+		return REQUEST_STORE;
+	return REQUEST_FINALIZE;
+}
+
+/* A new object gets all that is known, also what an object that is gone had; a patch gets what is
+ * missing. */
+static bool belongs(const struct task_result *result, enum request request,
+		    enum task_result_step step)
+{
+	enum step_state state = result->steps[step].state;
+
+	return state == STEP_WANTED || (request == REQUEST_CREATE && state == STEP_STORED);
+}
+
+static int make_body(struct task_result *result, enum request request)
+{
+	struct result_fields fields = { .outputs = NULL };
+
+	switch (request) {
+	case REQUEST_CREATE:
+	case REQUEST_STORE:
+		if (belongs(result, request, TASK_RESULT_OUTPUTS))
+			fields.outputs = result->outputs;
+		if (belongs(result, request, TASK_RESULT_PROGRESS))
+			fields.progress = result->progress;
+		return request == REQUEST_CREATE ?
+			       result_body_create(&result->identity, &fields, &result->body) :
+			       result_body_patch(result->version, &fields, &result->body);
+	case REQUEST_FINALIZE:
+		return result_body_finalize(result->version, &result->body);
+	default:
+		buffer_reset(&result->body);
+		return buffer_append_string(&result->body, "{}");
+	}
+}
+
+static void on_answer(struct kube_call *call, struct json_object *object,
+		      const struct kube_status *status, const struct error *error, void *context);
+
+static int send_request(struct task_result *result, enum request request, struct error *err)
+{
+	struct kube_request message = {
+		.method = request == REQUEST_CREATE ? "POST" : "PATCH",
+		.path = request == REQUEST_CREATE ? result->collection_path : result->path,
+		.content_type = request == REQUEST_CREATE ? KUBE_JSON : KUBE_MERGE_PATCH,
+	};
+	int r = make_body(result, request);
+
+	for (int step = 0; step < TASK_RESULT_STEPS; step++)
+		result->steps[step].sent = result->steps[step].revision;
+	if (r < 0)
+		return error_errno(err, r, "task result %s", result->identity.node_id);
+	message.body = result->body.data;
+	message.size = result->body.size;
+	result->call = kube_start(result->client, &message, on_answer, result, err);
+	return result->call ? 0 : err->code;
+}
+
+void result_engine_pump(struct task_result *result)
+{
+	while (!result->call && !result->is_pausing) {
+		struct error err = ERROR_NONE;
+		bool is_settled = true;
+
+		for (int step = 0; step < TASK_RESULT_STEPS; step++)
+			is_settled &= !is_wanted(result, step);
+		result->is_settled = is_settled;
+		result->request = is_settled ? REQUEST_NONE : choose(result);
+		if (is_settled || send_request(result, result->request, &err) == 0)
+			return;
+		if (!error_is_retryable(&err)) {
+			fail_request(result, &err);
+			continue;
+		}
+		result->failures++;
+		result->last_error = err;
+		start_pause(result, 0);
+	}
+	result->is_settled = false;
+}
+
+/* --- answers ---------------------------------------------------------------------------- */
+
+static void forget_version(struct task_result *result)
+{
+	free(TAKE_PTR(result->version));
+	result->is_version_known = false;
+}
+
+static void learn_version(struct task_result *result, struct json_object *object)
+{
+	const char *version =
+		json_get_string(json_get(object, "metadata"), "resourceVersion", NULL);
+
+	forget_version(result);
+	result->version = version ? strdup(version) : NULL;
+	result->is_version_known = true;
+	result->exists = true;
+	mark_stored(result, TASK_RESULT_PLACEHOLDER);
+}
+
+static void mark_sent(struct task_result *result, enum task_result_step step)
+{
+	/* Wanted anew meanwhile: what was stored is old. */
+	if (result->steps[step].sent == result->steps[step].revision)
+		mark_stored(result, step);
+}
+
+static void on_success(struct task_result *result, struct json_object *object)
+{
+	if (result->log && result->failures > 0)
+		log_debug(result->log, "task result: the API server answers again",
+			  log_string("taskResult", result->identity.node_id),
+			  log_int("failures", result->failures));
+	/* To learn something is no success yet: the next request may be lost like the last one. */
+	if (result->request != REQUEST_LEARN) {
+		result->failures = result->detours = 0;
+		result->last_error.code = 0;
+	}
+	learn_version(result, object);
+	switch (result->request) {
+	case REQUEST_LEARN:
+		if (result_body_contains(json_get(object, "outputs"), result->outputs))
+			mark_stored(result, TASK_RESULT_OUTPUTS);
+		if (!strcmp(json_get_string(object, "progress", ""), result->progress))
+			mark_stored(result, TASK_RESULT_PROGRESS);
+		if (result_body_is_final(object))
+			mark_stored(result, TASK_RESULT_FINAL);
+		break;
+	case REQUEST_CREATE:
+	case REQUEST_STORE:
+		mark_sent(result, TASK_RESULT_OUTPUTS);
+		mark_sent(result, TASK_RESULT_PROGRESS);
+		break;
+	default:
+		mark_stored(result, TASK_RESULT_FINAL);
+		break;
+	}
+}
+
+/* The object is not as it was thought to be: true if `status` says so and the way on is clear. */
+static bool is_detour(struct task_result *result, const struct kube_status *status)
+{
+	bool is_create = result->request == REQUEST_CREATE;
+
+	if (status->http == 404 && !is_create) {
+		result->exists = false;
+		forget_version(result);
+		return true;
+	}
+	if (status->http != 409)
+		return false;
+	if (is_create && status->reason[0] && strcmp(status->reason, "AlreadyExists") != 0)
+		return false;
+	result->exists = true;
+	mark_stored(result, TASK_RESULT_PLACEHOLDER);
+	forget_version(result);
+	return true;
+}
+
+static void explain(const struct task_result *result, const struct kube_status *status,
+		    struct error *err)
+{
+	if (status->http == 403)
+		error_append(err, "; grant the pod's service account create and patch on "
+				  "workflowtaskresults.argoproj.io");
+	else if (status->http == 401)
+		error_append(err, "; the API server does not accept the pod's service account "
+				  "token");
+	else if (status->http == 404)
+		error_append(err,
+			     "; is namespace %s there, and the custom resource definition "
+			     "workflowtaskresults.argoproj.io installed?",
+			     result->identity.namespace);
+}
+
+static void on_answer(struct kube_call *call, struct json_object *object,
+		      const struct kube_status *status, const struct error *error, void *context)
+{
+	struct task_result *result = context;
+	struct error err = *error;
+	int64_t retry_after_ms = status->retry_after_ms;
+
+	if (err.code == 0) {
+		on_success(result, object);
+	} else if (error_is_retryable(&err)) {
+		if (status->is_outcome_unknown)
+			forget_version(result);
+		result->failures++;
+		result->last_error = err;
+		start_pause(result, retry_after_ms);
+	} else if (is_detour(result, status)) {
+		if (++result->detours > DETOURS_MAX) {
+			result->failures++;
+			result->last_error = err;
+			start_pause(result, retry_after_ms);
+		}
+	} else {
+		explain(result, status, &err);
+		if (status->is_outcome_unknown)
+			forget_version(result);
+		fail_request(result, &err);
+		result->failures = result->detours = 0;
+	}
+	/* Ends the life of object, status and error. */
+	kube_call_free(call);
+	result->call = NULL;
+	result_engine_pump(result);
+}

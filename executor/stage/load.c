@@ -1,0 +1,287 @@
+#include "executor/stage/load.h"
+
+#include "executor/archive/detect.h"
+#include "executor/archive/unpack.h"
+#include "executor/base/cleanup.h"
+#include "executor/base/fd.h"
+#include "executor/base/path.h"
+#include "executor/stage/permissions.h"
+#include "executor/template/location.h"
+#include "executor/template/template_check.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Readable for a main container under any user; the artifact's own `mode` comes on top. A literal
+ * (`raw`) has always been writable for everybody in Argo. */
+#define FILE_MODE 0644
+#define RAW_FILE_MODE 0666
+#define DIRECTORY_MODE 0755
+
+struct loading {
+	const struct stage *stage;
+	const struct template_artifact *artifact;
+	struct store *store;
+	mode_t file_mode;
+	char target[PATH_MAX_BYTES];
+	char temporary[PATH_MAX_BYTES + 8]; /* of a file, or the directory of a prefix */
+};
+
+int load_files(const struct stage *stage, struct error *err)
+{
+	struct json_object *resource = json_get(stage->template->json, "resource");
+	const char *manifest = json_get_string(resource, "manifest", "");
+	size_t size = 0;
+	const char *source = template_script_source(stage->template, &size);
+	int r = 0;
+
+	if (source)
+		r = file_replace(stage->script, source, size, 0755, err);
+	if (r == 0 && resource && !json_get(resource, "manifestFrom"))
+		r = file_replace(stage->manifest, manifest, strlen(manifest), 0644, err);
+	return r < 0 ? error_prefix(err, r, "failed to stage files") : 0;
+}
+
+static int create_file(const char *path, mode_t mode, int *ret, struct error *err)
+{
+	if (unlink(path) < 0 && errno != ENOENT && errno != EISDIR)
+		return error_errno(err, -errno, "remove %s", path);
+	*ret = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
+	return *ret < 0 ? error_errno(err, -errno, "create %s", path) : 0;
+}
+
+/* Everything from the reader into a new file; no file after a failure. */
+static int write_file(const char *path, mode_t mode, struct reader *reader, struct error *err)
+{
+	struct fd_writer out;
+	int fd = -1, r = create_file(path, mode, &fd, err);
+
+	if (r < 0)
+		return r;
+	fd_writer_init(&out, fd, path);
+	r = stream_copy(reader, &out.writer, NULL, err);
+	if (close(fd) < 0 && r == 0)
+		r = error_errno(err, -errno, "write %s", path);
+	if (r < 0)
+		unlink(path);
+	return r;
+}
+
+static int move_into_place(const struct loading *self, struct error *err)
+{
+	if (rename(self->temporary, self->target) == 0)
+		return 0;
+	error_errno(err, -errno, "rename %s to %s", self->temporary, self->target);
+	path_remove_tree(self->temporary, NULL);
+	return err ? err->code : -EIO;
+}
+
+static int load_plain(struct loading *self, struct reader *reader, struct error *err)
+{
+	int r = write_file(self->temporary, self->file_mode, reader, err);
+
+	return r < 0 ? r : move_into_place(self, err);
+}
+
+static int load_zip(struct loading *self, struct reader *reader, struct error *err)
+{
+	const struct unpack_options options = { .hooks = stage_hooks(self->stage) };
+	_cleanup_close_ int fd = -1;
+	int r = write_file(self->temporary, self->file_mode, reader, err);
+
+	if (r < 0)
+		return r;
+	/* A zip is read from its end: it has to be on disk, but needs no name any more. */
+	fd = open(self->temporary, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		r = error_errno(err, -errno, "open %s", self->temporary);
+	unlink(self->temporary);
+	return r < 0 ? r : unpack_zip(fd, self->target, &options, err);
+}
+
+static int load_tar(struct loading *self, struct reader *reader, struct error *err)
+{
+	const struct unpack_options options = { .hooks = stage_hooks(self->stage) };
+
+	return unpack_tar(reader, self->target, &options, err);
+}
+
+/* No archive strategy given: a tar behind gzip or zstd is unpacked, anything else is kept. */
+static int load_detected(struct loading *self, struct reader *source, struct error *err)
+{
+	struct peek_reader peek;
+	enum detected format = DETECTED_PLAIN;
+	const char *data;
+	ssize_t n;
+	int r;
+
+	peek_reader_init(&peek, source);
+	n = peek_reader_peek(&peek, DETECT_BYTES, &data, err);
+	r = n < 0 ? (int)n : detect_format(data, (size_t)n, &format, err);
+	if (r == 0)
+		r = format == DETECTED_PLAIN ? load_plain(self, &peek.reader, err) :
+					       load_tar(self, &peek.reader, err);
+	peek_reader_done(&peek);
+	return r;
+}
+
+static int load_object(struct loading *self, struct reader *reader, struct error *err)
+{
+	switch (self->artifact->archive) {
+	case ARCHIVE_NONE:
+		return load_plain(self, reader, err);
+	case ARCHIVE_TAR:
+		return load_tar(self, reader, err);
+	case ARCHIVE_ZIP:
+		return load_zip(self, reader, err);
+	case ARCHIVE_UNSET:
+		break;
+	}
+	return load_detected(self, reader, err);
+}
+
+/* One object of a prefix. */
+static int load_below(void *context, const char *relative, int64_t size, struct error *err)
+{
+	struct loading *self = context;
+	const struct store_operations *operations = self->store->operations;
+	struct reader *reader = NULL;
+	char path[PATH_MAX_BYTES * 2];
+	int64_t length;
+	int r;
+
+	(void)size;
+	if ((size_t)snprintf(path, sizeof(path), "%s/%s", self->temporary, relative) >=
+	    PATH_MAX_BYTES)
+		return error_set(err, -ENAMETOOLONG, "object %.200s…: the path is too long",
+				 relative);
+	r = path_make_parents(path, DIRECTORY_MODE, err);
+	if (r == 0)
+		r = operations->get_below(self->store, relative, &reader, &length, err);
+	if (r == 0)
+		r = write_file(path, self->file_mode, reader, err);
+	if (reader)
+		operations->get_done(self->store, reader);
+	return r;
+}
+
+/* The key names no object: it may name a directory. */
+static int load_directory(struct loading *self, const struct error *not_found, struct error *err)
+{
+	const struct store_operations *operations = self->store->operations;
+	int r;
+
+	if (!operations->list) {
+		*err = *not_found;
+		return not_found->code;
+	}
+	r = path_remove_tree(self->temporary, err);
+	if (r == 0)
+		r = path_make_directories(self->temporary, DIRECTORY_MODE, err);
+	if (r == 0)
+		r = operations->list(self->store, load_below, self, err);
+	if (r == 0 && self->artifact->archive != ARCHIVE_UNSET &&
+	    self->artifact->archive != ARCHIVE_NONE)
+		r = error_set(err, -EISDIR, "the key names a directory, not an archive");
+	if (r == 0)
+		return move_into_place(self, err);
+	if (err->class == ERROR_NOT_FOUND)
+		*err = *not_found;
+	path_remove_tree(self->temporary, NULL);
+	return r;
+}
+
+static int fetch(struct loading *self, struct error *err)
+{
+	const struct store_operations *operations = self->store->operations;
+	struct reader *reader = NULL;
+	struct error not_found;
+	int64_t size;
+	int r = operations->get(self->store, &reader, &size, err);
+
+	if (r == 0) {
+		r = load_object(self, reader, err);
+		operations->get_done(self->store, reader);
+		return r;
+	}
+	if (err->class != ERROR_NOT_FOUND)
+		return r;
+	not_found = *err;
+	return load_directory(self, &not_found, err);
+}
+
+static int place(struct loading *self, struct error *err)
+{
+	const struct stage *stage = self->stage;
+	const struct template_artifact *artifact = self->artifact;
+	bool is_in_volume = template_find_mount(stage->template, artifact->path) != NULL;
+
+	snprintf(self->target, sizeof(self->target), "%s%s%s",
+		 is_in_volume ? stage->main_root : stage->inputs, is_in_volume ? "" : "/",
+		 is_in_volume ? artifact->path : artifact->name);
+	snprintf(self->temporary, sizeof(self->temporary), "%s.tmp", self->target);
+	return path_make_parents(self->target, DIRECTORY_MODE, err);
+}
+
+static int load_one(const struct stage *stage, const struct template_artifact *artifact,
+		    struct error *err)
+{
+	struct loading self = { .stage = stage, .artifact = artifact };
+	_cleanup_json_ struct json_object *relocated = NULL;
+	_cleanup_store_ struct store *store = NULL;
+	int r = template_check_path(artifact->json, err);
+
+	if (r < 0)
+		return r;
+	r = location_relocate(artifact->json, template_archive_location(stage->template),
+			      &relocated, err);
+	if (r < 0)
+		return error_prefix(err, r, "failed to load artifact '%s'", artifact->name);
+	if (strcmp(location_type(relocated), "plugin") == 0)
+		return 0;
+	self.file_mode = strcmp(location_type(relocated), "raw") == 0 ? RAW_FILE_MODE : FILE_MODE;
+	r = stage_open_store(stage, relocated, artifact->name, &store, err);
+	self.store = store;
+	if (r == 0)
+		r = place(&self, err);
+	if (r == 0)
+		r = fetch(&self, err);
+	if (r == 0 && artifact->has_mode)
+		r = permissions_set(self.target, artifact->mode, artifact->is_mode_recursive, err);
+	if (r < 0)
+		return error_prefix(err, r, "artifact %s failed to load", artifact->name);
+	log_info(stage->log, "Loaded artifact", log_string("artifactName", artifact->name),
+		 log_string("path", self.target));
+	return 0;
+}
+
+static int load_or_skip(const struct stage *stage, const struct template_artifact *artifact,
+			struct error *err)
+{
+	int r;
+
+	if (!location_is_complete(artifact->json) && !location_key(artifact->json)) {
+		r = error_set_class(err, -ENOENT, ERROR_NOT_FOUND,
+				    "required artifact '%s' not supplied", artifact->name);
+	} else {
+		log_info(stage->log, "Loading artifact", log_string("artifactName", artifact->name));
+		r = load_one(stage, artifact, err);
+	}
+	if (r == 0 || !artifact->is_optional || err->class != ERROR_NOT_FOUND)
+		return r;
+	log_info(stage->log, "Skipped an optional artifact that does not exist",
+		 log_string("artifactName", artifact->name), log_error_field(err));
+	*err = ERROR_NONE;
+	return 0;
+}
+
+int load_inputs(const struct stage *stage, struct error *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < stage->template->input_count; i++)
+		r = load_or_skip(stage, &stage->template->inputs[i], err);
+	return r;
+}

@@ -1,0 +1,17 @@
+/*
+ * Before main: the template's files (script, manifest) and its input artifacts are put where main
+ * will find them. An artifact comes straight from its store into its place, unpacked on the way;
+ * until it is complete it has another name, so what a crash leaves can be told from what is whole,
+ * and a second run starts over.
+ */
+#pragma once
+
+#include "executor/base/error.h"
+#include "executor/stage/stage.h"
+
+/* Script source (0755) and inline resource manifest (0644). */
+int load_files(const struct stage *stage, struct error *err);
+
+/* All inputs in their order, those of artifact plugins left out; the first failure ends it.
+ * Messages: "artifact <name> failed to load: …", "required artifact '<name>' not supplied". */
+int load_inputs(const struct stage *stage, struct error *err);

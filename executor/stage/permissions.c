@@ -1,0 +1,63 @@
+#include "executor/stage/permissions.h"
+
+#include "executor/base/path.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Deeper trees than this cannot be named by a path either. */
+#define DEPTH_MAX (PATH_MAX_BYTES / 2)
+
+static int change_tree(int fd, unsigned mode, unsigned depth);
+
+static int change_entry(int parent_fd, const char *name, unsigned mode, unsigned depth)
+{
+	struct stat st;
+	int fd;
+
+	if (fstatat(parent_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	if (S_ISLNK(st.st_mode))
+		return 0;
+	if (!S_ISDIR(st.st_mode))
+		return fchmodat(parent_fd, name, mode, 0) < 0 ? -errno : 0;
+	fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	return fd < 0 ? -errno : change_tree(fd, mode, depth + 1);
+}
+
+/* Consumes fd. A directory gets its mode last: it may take away our own access to it. */
+static int change_tree(int fd, unsigned mode, unsigned depth)
+{
+	struct dirent *entry;
+	DIR *directory = depth < DEPTH_MAX ? fdopendir(fd) : NULL;
+	int r = 0;
+
+	if (!directory) {
+		r = depth < DEPTH_MAX ? -errno : -ELOOP;
+		close(fd);
+		return r;
+	}
+	while (r == 0 && (entry = readdir(directory)))
+		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+			r = change_entry(dirfd(directory), entry->d_name, mode, depth);
+	if (r == 0 && fchmod(dirfd(directory), mode) < 0)
+		r = -errno;
+	closedir(directory);
+	return r;
+}
+
+int permissions_set(const char *path, unsigned mode, bool is_recursive, struct error *err)
+{
+	int r, fd = is_recursive ? open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+
+	if (fd >= 0)
+		r = change_tree(fd, mode, 0);
+	else
+		r = chmod(path, mode) < 0 ? -errno : 0;
+	return r < 0 ? error_errno(err, r, "chmod %s", path) : 0;
+}

@@ -1,0 +1,239 @@
+#include "executor/stage/save.h"
+
+#include "executor/base/cleanup.h"
+#include "executor/base/fd.h"
+#include "executor/base/path.h"
+#include "executor/stage/source.h"
+#include "executor/stage/upload.h"
+#include "executor/template/location.h"
+#include "executor/template/template_check.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+/* --- result and parameters -------------------------------------------------------------- */
+
+static void drop_newline(struct buffer *text)
+{
+	if (text->size > 0 && text->data[text->size - 1] == '\n')
+		text->data[--text->size] = '\0';
+}
+
+int save_result(const struct stage *stage, struct buffer *result, struct error *err)
+{
+	_cleanup_source_ struct source source = { .fd = -1 };
+	int r = source_open_collected(stage, "ctr/main/stdout", &source, err);
+
+	if (r < 0)
+		return error_prefix(err, r, "failed to read the result");
+	/* One byte more than is kept, for the newline that does not count. */
+	if (source.size > SAVE_RESULT_BYTES_MAX + 1 &&
+	    lseek(source.fd, -(off_t)SAVE_RESULT_BYTES_MAX - 1, SEEK_END) < 0)
+		return error_errno(err, -errno, "seek %s", source.path);
+	r = fd_read_all(source.fd, result);
+	if (r < 0 && r != -EMSGSIZE)
+		return error_errno(err, r, "read %s", source.path);
+	drop_newline(result);
+	if (result->size > SAVE_RESULT_BYTES_MAX)
+		buffer_consume(result, result->size - SAVE_RESULT_BYTES_MAX);
+	return 0;
+}
+
+static int read_parameter(const struct stage *stage, const char *path, struct buffer *out,
+			  struct error *err)
+{
+	const char *mount = template_find_mount(stage->template, path);
+	char where[PATH_MAX_BYTES];
+
+	if (stage_is_in_base(stage, path)) {
+		snprintf(where, sizeof(where), "outputs/parameters%s%s", *path == '/' ? "" : "/",
+			 path);
+		return file_read_beneath(stage->root, where, BENEATH_REFUSE, out, err);
+	}
+	snprintf(where, sizeof(where), "%s%s", stage->main_root, mount ? mount : "");
+	return file_read_beneath(where, mount ? path + strlen(mount) : path, BENEATH_FOLLOW, out,
+				 err);
+}
+
+static int save_parameter(const struct stage *stage, struct json_object *parameter,
+			  struct json_object *values, struct error *err)
+{
+	_cleanup_buffer_ struct buffer text = BUFFER_INIT(SAVE_PARAMETER_BYTES_MAX);
+	struct json_object *from = json_get(parameter, "valueFrom");
+	struct json_object *fallback = json_get(from, "default");
+	const char *declared = json_get_string(from, "path", "");
+	_cleanup_free_ char *path = path_clean(declared);
+	int r;
+
+	if (!*declared)
+		return 0;
+	if (!path)
+		return error_set(err, -ENOMEM, "out of memory");
+	r = read_parameter(stage, path, &text, err);
+	if (r < 0 && fallback) {
+		buffer_reset(&text);
+		r = json_scalar_text(fallback, &text);
+	}
+	if (r < 0)
+		return r;
+	drop_newline(&text);
+	r = json_set(values, json_get_string(parameter, "name", ""),
+		     json_new_string(buffer_string(&text), text.size));
+	return r < 0 ? error_set(err, r, "out of memory") : 0;
+}
+
+int save_parameters(const struct stage *stage, struct json_object *values, struct error *err)
+{
+	struct json_object *parameters = template_output_parameters(stage->template);
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < json_length(parameters); i++)
+		r = save_parameter(stage, json_at(parameters, i), values, err);
+	return r;
+}
+
+/* --- artifacts and logs ----------------------------------------------------------------- */
+
+/* The location that is reported, and a store opened on the one that is used. */
+static int prepare_store(const struct stage *stage, struct json_object *reported,
+			 const char *name, const char *file_name, struct store **ret,
+			 struct error *err)
+{
+	_cleanup_json_ struct json_object *relocated = NULL;
+	struct json_object *archive_location = template_archive_location(stage->template);
+	int r = 0;
+
+	if (!location_key(reported) && !location_is_complete(reported))
+		r = location_assign(reported, archive_location, file_name, err);
+	if (r == 0)
+		r = location_relocate(reported, archive_location, &relocated, err);
+	return r < 0 ? r : stage_open_store(stage, relocated, name, ret, err);
+}
+
+static const char *object_name(const struct template_artifact *artifact, char *buffer, size_t size)
+{
+	switch (artifact->archive) {
+	case ARCHIVE_NONE:
+		snprintf(buffer, size, "%s", path_basename(artifact->path));
+		break;
+	case ARCHIVE_ZIP:
+		snprintf(buffer, size, "%s.zip", artifact->name);
+		break;
+	case ARCHIVE_TAR:
+	case ARCHIVE_UNSET:
+		snprintf(buffer, size, "%s.tgz", artifact->name);
+		break;
+	}
+	return buffer;
+}
+
+static int save_one(const struct stage *stage, const struct template_artifact *artifact,
+		    struct json_object *saved, struct error *err)
+{
+	_cleanup_json_ struct json_object *reported = json_copy(artifact->json);
+	_cleanup_source_ struct source source = { .fd = -1 };
+	_cleanup_store_ struct store *store = NULL;
+	char name[PATH_MAX_BYTES];
+	int r = template_check_path(artifact->json, err);
+
+	if (!reported)
+		return error_set(err, -ENOMEM, "out of memory");
+	if (r == 0)
+		r = source_open(stage, artifact, &source, err);
+	if (r == 0)
+		r = prepare_store(stage, reported, artifact->name,
+				  object_name(artifact, name, sizeof(name)), &store, err);
+	if (r == 0)
+		r = upload_artifact(stage, artifact, &source, store, name, err);
+	if (r < 0)
+		return r;
+	log_info(stage->log, "Saved artifact", log_string("artifactName", artifact->name),
+		 log_string("key", location_key(reported)));
+	r = json_append(saved, TAKE_PTR(reported));
+	return r < 0 ? error_set(err, r, "out of memory") : 0;
+}
+
+/* Adds "<message>; " to what has failed so far. */
+static int join(struct error *all, const struct error *next)
+{
+	if (all->code == 0)
+		error_set_class(all, next->code, next->class, "%s; ", next->message);
+	else
+		error_append(all, "%s; ", next->message);
+	return all->code;
+}
+
+int save_artifacts(const struct stage *stage, struct json_object *saved, struct error *err)
+{
+	const struct template *template = stage->template;
+	struct error all = ERROR_NONE, next = ERROR_NONE;
+
+	for (size_t i = 0; i < template->output_count; i++) {
+		const struct template_artifact *artifact = &template->outputs[i];
+
+		if (save_one(stage, artifact, saved, &next) == 0)
+			continue;
+		if (artifact->is_optional && next.class == ERROR_NOT_FOUND) {
+			log_warn(stage->log, "Skipped an optional artifact that does not exist",
+				 log_string("artifactName", artifact->name),
+				 log_error_field(&next));
+			continue;
+		}
+		log_error(stage->log, "Failed to save artifact",
+			  log_string("artifactName", artifact->name), log_error_field(&next));
+		join(&all, &next);
+	}
+	if (all.code)
+		*err = all;
+	return all.code;
+}
+
+static int save_log(const struct stage *stage, const char *container, struct json_object *saved,
+		    struct error *err)
+{
+	_cleanup_json_ struct json_object *reported = json_new_object();
+	_cleanup_source_ struct source source = { .fd = -1 };
+	_cleanup_store_ struct store *store = NULL;
+	char relative[128], name[80], artifact[80];
+	int r;
+
+	snprintf(relative, sizeof(relative), "ctr/%s/combined", container);
+	snprintf(name, sizeof(name), "%s.log", container);
+	snprintf(artifact, sizeof(artifact), "%s-logs", container);
+	r = source_open_collected(stage, relative, &source, err);
+	if (r < 0)
+		return r;
+	if (!reported || json_set_string(reported, "name", artifact) < 0)
+		return error_set(err, -ENOMEM, "out of memory");
+	r = prepare_store(stage, reported, artifact, name, &store, err);
+	if (r == 0)
+		r = upload_file(&source, store, name, err);
+	if (r < 0)
+		return error_prefix(err, r, "artifact %s failed to save", artifact);
+	log_info(stage->log, "Saved log", log_string("containerName", container),
+		 log_string("key", location_key(reported)));
+	r = json_append(saved, TAKE_PTR(reported));
+	return r < 0 ? error_set(err, r, "out of memory") : 0;
+}
+
+int save_logs(const struct stage *stage, struct json_object *saved, struct error *err)
+{
+	const struct template *template = stage->template;
+	struct error all = ERROR_NONE, next = ERROR_NONE;
+
+	for (size_t i = 0; template_archives_logs(template) && i < template->container_count; i++) {
+		const char *container = template->containers[i];
+
+		if (save_log(stage, container, saved, &next) == 0)
+			continue;
+		log_warn(stage->log, "Failed to save log", log_string("containerName", container),
+			 log_error_field(&next));
+		/* A container that never ran has none. */
+		if (next.code != -ENOENT)
+			join(&all, &next);
+	}
+	if (all.code)
+		*err = all;
+	return all.code;
+}

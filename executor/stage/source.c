@@ -1,0 +1,77 @@
+#include "executor/stage/source.h"
+
+#include "executor/base/cleanup.h"
+#include "executor/base/fd.h"
+#include "executor/base/path.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+static int examine(struct source *source, struct error *err)
+{
+	struct stat st;
+
+	if (fstat(source->fd, &st) < 0)
+		return error_errno(err, -errno, "stat %s", source->path);
+	source->is_directory = S_ISDIR(st.st_mode);
+	source->size = S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0;
+	if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))
+		return error_set(err, -EINVAL, "%s is not a regular file or directory",
+				 source->path);
+	return 0;
+}
+
+static int open_at(const char *root, const char *relative, enum beneath_links links,
+		   struct source *ret, struct error *err)
+{
+	snprintf(ret->path, sizeof(ret->path), "%s/%s", root, relative + strspn(relative, "/"));
+	ret->fd = file_open_beneath(root, relative, O_RDONLY, links, err);
+	return ret->fd < 0 ? ret->fd : examine(ret, err);
+}
+
+int source_open_collected(const struct stage *stage, const char *relative, struct source *ret,
+			  struct error *err)
+{
+	*ret = (struct source){ .fd = -1, .is_collected = true };
+	return open_at(stage->root, relative, BENEATH_REFUSE, ret, err);
+}
+
+/*
+ * A volume is mirrored as a whole, so the walk may not leave its mount; an input artifact that is
+ * written back lies in a mount of its own path.
+ */
+static int open_in_volume(const struct stage *stage, const char *path, struct source *ret,
+			  struct error *err)
+{
+	const char *mount = template_find_mount(stage->template, path);
+	char root[PATH_MAX_BYTES];
+
+	snprintf(root, sizeof(root), "%s%s", stage->main_root, mount ? mount : "");
+	return open_at(root, mount ? path + strlen(mount) : path, BENEATH_FOLLOW, ret, err);
+}
+
+int source_open(const struct stage *stage, const struct template_artifact *artifact,
+		struct source *ret, struct error *err)
+{
+	char relative[PATH_MAX_BYTES];
+	int r;
+
+	*ret = (struct source){ .fd = -1 };
+	if (!stage_is_in_base(stage, artifact->path))
+		return open_in_volume(stage, artifact->path, ret, err);
+	if ((size_t)snprintf(relative, sizeof(relative), "outputs/artifacts%s.tgz",
+			     artifact->path) >= sizeof(relative))
+		return error_set(err, -ENAMETOOLONG, "path %.200s… is too long", artifact->path);
+	r = source_open_collected(stage, relative, ret, err);
+	if (r == 0 && ret->is_directory)
+		r = error_set(err, -EINVAL, "%s is a directory", ret->path);
+	return r;
+}
+
+void source_close(struct source *source)
+{
+	if (source->fd >= 0)
+		close(TAKE_FD(source->fd));
+}

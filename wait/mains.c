@@ -1,0 +1,244 @@
+#include "wait/mains.h"
+
+#include "executor/base/cleanup.h"
+#include "executor/base/path.h"
+#include "executor/process/files.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+/* What is kept of the grace period for saving and reporting after a SIGKILL. */
+#define SAVING_MS_MIN 5000
+#define REPORTING_MS 1000
+
+/* After a SIGKILL that a deadline led to, a wrapper has this long to save and end. */
+#define AFTER_KILL_MS 10000
+
+static ssize_t find(const struct mains *mains, const char *container)
+{
+	for (size_t i = 0; i < mains->template->container_count; i++)
+		if (strcmp(mains->template->containers[i], container) == 0)
+			return (ssize_t)i;
+	return -1;
+}
+
+size_t mains_count(const struct mains *mains, enum main_state state)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < mains->template->container_count; i++)
+		count += mains->states[i] == state;
+	return count;
+}
+
+static void settle(struct mains *mains)
+{
+	size_t unseen = mains->is_finishing ? 0 : mains_count(mains, MAIN_UNSEEN);
+
+	if (unseen + mains_count(mains, MAIN_ALIVE) == 0)
+		mains->is_done = true;
+}
+
+static bool has_exit_code(const struct mains *mains, const char *container)
+{
+	char path[PATH_MAX_BYTES];
+	struct stat st;
+
+	files_container_path(mains->root, container, "exitcode", path, sizeof(path));
+	return lstat(path, &st) == 0;
+}
+
+static void enter(struct mains *mains, size_t i, enum main_state state)
+{
+	static const char *const names[] = { "unseen", "running", "ended", "lost" };
+	const char *container = mains->template->containers[i];
+
+	mains->states[i] = state;
+	if (state == MAIN_LOST)
+		log_warn(mains->log,
+			 "The wrapper died without an exit code; was the container out of memory?",
+			 log_string("containerName", container));
+	else
+		log_debug(mains->log, "Main container", log_string("containerName", container),
+			  log_string("state", names[state]));
+}
+
+/* Signals left in a file (by people, or older executors) go to the wrapper by the channel: it
+ * does not look for files as long as it is connected. */
+static void forward_signal_file(struct mains *mains, const char *container)
+{
+	int signo = files_take_signal(mains->root, container);
+
+	if (signo > 0)
+		channel_server_signal(mains->channel, container, signo);
+}
+
+static void look(struct event_watch *watch)
+{
+	struct mains *mains = (struct mains *)((char *)watch - offsetof(struct mains, watch));
+
+	for (size_t i = 0; i < mains->template->container_count; i++) {
+		const char *container = mains->template->containers[i];
+
+		if (mains->states[i] == MAIN_ALIVE)
+			forward_signal_file(mains, container);
+		else if (mains->states[i] == MAIN_UNSEEN && has_exit_code(mains, container))
+			enter(mains, i, MAIN_ENDED);
+	}
+	settle(mains);
+}
+
+static void on_hello(void *context, const char *container, pid_t peer)
+{
+	struct mains *mains = context;
+	ssize_t i = find(mains, container);
+
+	(void)peer;
+	if (i < 0 || mains->states[i] != MAIN_UNSEEN)
+		return;
+	enter(mains, (size_t)i, MAIN_ALIVE);
+	forward_signal_file(mains, container);
+	if (mains->pending_signal)
+		channel_server_signal(mains->channel, container, mains->pending_signal);
+}
+
+static void on_gone(void *context, const char *container)
+{
+	struct mains *mains = context;
+	ssize_t i = find(mains, container);
+
+	if (i < 0 || mains->states[i] != MAIN_ALIVE)
+		return;
+	enter(mains, (size_t)i, has_exit_code(mains, container) ? MAIN_ENDED : MAIN_LOST);
+	settle(mains);
+}
+
+/* By the channel to those who are connected, by file to the others. */
+static void signal_all(struct mains *mains, int signo)
+{
+	for (size_t i = 0; i < mains->template->container_count; i++) {
+		const char *container = mains->template->containers[i];
+
+		if (mains->states[i] == MAIN_ALIVE)
+			channel_server_signal(mains->channel, container, signo);
+		else if (mains->states[i] == MAIN_UNSEEN)
+			files_write_signal(mains->root, container, signo, NULL);
+	}
+	mains->pending_signal = signo;
+}
+
+static void on_kill(struct event_timer *timer)
+{
+	struct mains *mains = (struct mains *)((char *)timer - offsetof(struct mains, kill));
+
+	log_warn(mains->log, "Killing the main containers: they did not end in time");
+	signal_all(mains, SIGKILL);
+}
+
+static void on_give_up(struct event_timer *timer)
+{
+	struct mains *mains = (struct mains *)((char *)timer - offsetof(struct mains, give_up));
+
+	log_warn(mains->log, "No longer waiting for the main containers");
+	mains->is_done = true;
+}
+
+void mains_finish_up(struct mains *mains)
+{
+	int64_t saving = mains->grace_ms / 5 > SAVING_MS_MIN ? mains->grace_ms / 5 : SAVING_MS_MIN;
+
+	if (mains->is_finishing)
+		return;
+	mains->is_finishing = true;
+	event_timer_set(&mains->kill, mains->grace_ms - saving);
+	event_timer_set(&mains->give_up, mains->grace_ms - REPORTING_MS);
+	settle(mains);
+}
+
+static void on_deadline(struct event_timer *timer)
+{
+	struct mains *mains = (struct mains *)((char *)timer - offsetof(struct mains, deadline));
+
+	log_info(mains->log, "The deadline has passed");
+	mains->on_deadline(mains);
+	signal_all(mains, SIGTERM);
+	if (mains->is_finishing)
+		return;
+	event_timer_set(&mains->kill, mains->grace_ms);
+	event_timer_set(&mains->give_up, mains->grace_ms + AFTER_KILL_MS);
+}
+
+static int start_timers(struct mains *mains, struct event_loop *loop,
+			const struct environment *environment)
+{
+	int r = event_timer_init(&mains->deadline, loop, on_deadline);
+
+	if (r == 0)
+		r = event_timer_init(&mains->kill, loop, on_kill);
+	if (r == 0)
+		r = event_timer_init(&mains->give_up, loop, on_give_up);
+	if (r == 0 && environment->has_deadline)
+		event_timer_set(&mains->deadline,
+				(environment->deadline_s - (int64_t)time(NULL)) * 1000);
+	return r;
+}
+
+static int watch_directories(struct mains *mains, struct event_loop *loop, struct error *err)
+{
+	char path[PATH_MAX_BYTES];
+	int r = event_watch_init(&mains->watch, loop, look);
+
+	if (r < 0)
+		return error_errno(err, r, "watch %s", mains->root);
+	for (size_t i = 0; i < mains->template->container_count; i++) {
+		const char *container = mains->template->containers[i];
+
+		r = files_make_container_directory(mains->root, container, err);
+		if (r < 0)
+			return r;
+		event_watch_add(&mains->watch, files_container_path(mains->root, container, "",
+								    path, sizeof(path)));
+	}
+	look(&mains->watch);
+	return 0;
+}
+
+int mains_init(struct mains *mains, struct event_loop *loop, const struct template *template,
+	       const struct environment *environment, const char *root, const struct log *log,
+	       struct error *err)
+{
+	struct channel_server_options options = { .root = root,
+						  .on_hello = on_hello,
+						  .on_gone = on_gone,
+						  .context = mains };
+	int r;
+
+	*mains = (struct mains){ .log = log,
+				 .template = template,
+				 .root = root,
+				 .grace_ms = environment->grace_s * 1000 };
+	mains->states = calloc(template->container_count + 1, sizeof(*mains->states));
+	if (!mains->states)
+		return error_set(err, -ENOMEM, "out of memory");
+	mains->channel = channel_server_new(loop, &options, err);
+	if (!mains->channel)
+		return err->code;
+	r = start_timers(mains, loop, environment);
+	if (r < 0)
+		return error_errno(err, r, "timerfd");
+	return watch_directories(mains, loop, err);
+}
+
+void mains_done(struct mains *mains)
+{
+	channel_server_free(TAKE_PTR(mains->channel));
+	event_watch_done(&mains->watch);
+	event_timer_done(&mains->deadline);
+	event_timer_done(&mains->kill);
+	event_timer_done(&mains->give_up);
+	free(TAKE_PTR(mains->states));
+}

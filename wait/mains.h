@@ -1,0 +1,58 @@
+/*
+ * Waiting for the main containers of a pod. How each of them is doing is known from its wrapper's
+ * connection (channel.h) and from its files; the table of states is drawn in docs/states.md.
+ *
+ * A wrapper that has connected has ended when its connection ends: with an exit code in its file,
+ * or without one (killed by the kernel), in which case it is lost, and known to be within
+ * milliseconds. One that never connected has ended when its exit code file is there.
+ *
+ * A request to finish up (SIGTERM) does not end the wait for a living wrapper: the step may still
+ * be saving its outputs. It bounds it, by the pod's grace period g: SIGKILL to the user's process
+ * group after g − max(5 s, g/5), and no more waiting after g − 1 s. A wrapper that never came is
+ * not waited for then.
+ */
+#pragma once
+
+#include "executor/base/log.h"
+#include "executor/event/watch.h"
+#include "executor/process/channel.h"
+#include "executor/template/environment.h"
+#include "executor/template/template.h"
+
+#include <stdbool.h>
+
+enum main_state {
+	MAIN_UNSEEN, /* image being pulled, or about to connect */
+	MAIN_ALIVE, /* its wrapper is connected */
+	MAIN_ENDED, /* exit code written */
+	MAIN_LOST, /* its wrapper died without one */
+};
+
+struct mains {
+	const struct log *log;
+	const struct template *template;
+	const char *root;
+	int64_t grace_ms;
+	struct channel_server *channel;
+	struct event_watch watch;
+	struct event_timer deadline; /* ARGO_DEADLINE */
+	struct event_timer kill; /* SIGTERM was not enough */
+	struct event_timer give_up;
+	enum main_state *states; /* one for each of template->containers */
+	void (*on_deadline)(struct mains *mains);
+	int pending_signal; /* for wrappers that connect after it was asked for; 0 = none */
+	bool is_finishing;
+	bool is_done; /* none is unseen or alive, or they are not waited for any more */
+};
+
+/* Binds the channel and starts looking; call before anything that may take time. */
+int mains_init(struct mains *mains, struct event_loop *loop, const struct template *template,
+	       const struct environment *environment, const char *root, const struct log *log,
+	       struct error *err);
+void mains_done(struct mains *mains);
+
+/* SIGTERM was received: see above. Asking again changes nothing. */
+void mains_finish_up(struct mains *mains);
+
+/* Containers in a state. */
+size_t mains_count(const struct mains *mains, enum main_state state);
