@@ -1,0 +1,174 @@
+#!/usr/bin/env python3
+"""Ends TLS in front of a plain TCP server, so that any test server is also reachable by https.
+
+    with TlsFront(swift.address, Path("/tmp/tls")) as front:
+        front.endpoint, front.cert.ca
+
+Bytes pass unchanged: an S3 signature covers the Host header of the client, which stays what it was.
+Run it: python3 tests/servers/tls_front.py --dir DIR [--listen PORT] HOST:PORT
+"""
+
+import argparse
+import select
+import signal
+import socket
+import ssl
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+if __package__ in (None, ""):
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.servers import certs
+
+BUFFER_BYTES = 1 << 18
+NOT_NOW = (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError)
+
+
+class TlsFront:
+    """Listens from the constructor to stop(); also a context manager."""
+
+    def __init__(
+        self,
+        upstream: tuple[str, int],
+        directory: Path,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        names: tuple[str, ...] = certs.LOOPBACK_NAMES,
+    ):
+        self.cert = certs.make(directory, names)
+        self.host = host
+        self._upstream = upstream
+        self._context = self.cert.server_context()
+        self._lock = threading.Lock()
+        self._open: set[socket.socket] = set()
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._listener = socket.create_server((host, port), family=family, backlog=128)
+        self.port = self._listener.getsockname()[1]
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> "TlsFront":
+        return self
+
+    def __exit__(self, *_exc: Any) -> None:
+        self.stop()
+
+    @property
+    def endpoint(self) -> str:
+        return f"{self.host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        return f"https://{self.endpoint}"
+
+    def stop(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._listener.close()
+        with self._lock:
+            for sock in self._open:
+                sock.shutdown(socket.SHUT_RDWR)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _address = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        try:
+            with (
+                self._context.wrap_socket(client, server_side=True) as tls,
+                socket.create_connection(self._upstream, timeout=10) as plain,
+                self._registered(plain),
+            ):
+                for sock in (tls, plain):
+                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    sock.setblocking(False)
+                _pump(tls, plain)
+        except OSError:
+            pass  # a peer that went away or does not trust us, or stop()
+
+    @contextmanager
+    def _registered(self, sock: socket.socket) -> Iterator[None]:
+        """stop() ends a connection by shutting down its plain side."""
+        with self._lock:
+            self._open.add(sock)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._open.discard(sock)
+
+
+class _Flow:
+    """One direction: what was read from SOURCE and is not yet written to SINK."""
+
+    def __init__(self, source: socket.socket, sink: socket.socket):
+        self.source = source
+        self.sink = sink
+        self._buffer = memoryview(bytearray(BUFFER_BYTES))
+        self.pending = self._buffer[:0]
+
+    def read(self) -> bool:
+        """Fill the buffer; False at the end of SOURCE's stream."""
+        size = 0
+        try:
+            while size < BUFFER_BYTES:
+                count = self.source.recv_into(self._buffer[size:])
+                if not count:
+                    break
+                size += count
+        except NOT_NOW:
+            self.pending = self._buffer[:size]
+            return True
+        self.pending = self._buffer[:size]
+        return size > 0
+
+    def write(self) -> None:
+        try:
+            while self.pending:
+                self.pending = self.pending[self.sink.send(self.pending) :]
+        except NOT_NOW:
+            pass
+
+
+def _pump(tls: ssl.SSLSocket, plain: socket.socket) -> None:
+    """Move bytes both ways until one side ends; TLS has no half-closed state."""
+    flows = (_Flow(tls, plain), _Flow(plain, tls))
+    while True:
+        # OpenSSL may hold decrypted bytes that select() knows nothing of.
+        if not (tls.pending() and not flows[0].pending):
+            sources = [flow.source for flow in flows if not flow.pending]
+            select.select(sources, [flow.sink for flow in flows if flow.pending], [])
+        for flow in flows:
+            if not flow.pending and not flow.read():
+                return
+            flow.write()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="TLS in front of a plain TCP server.")
+    parser.add_argument("--dir", type=Path, required=True, help="for ca.crt and the other files")
+    parser.add_argument("--listen", type=int, default=0, help="port; default: any free one")
+    parser.add_argument("upstream", help="HOST:PORT")
+    args = parser.parse_args()
+    host, _, port = args.upstream.rpartition(":")
+    done = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_args: done.set())
+    with TlsFront((host.strip("[]"), int(port)), args.dir, port=args.listen) as front:
+        print(f"listening on {front.endpoint}, trust {front.cert.ca}", flush=True)
+        done.wait()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
