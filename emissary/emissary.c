@@ -1,5 +1,7 @@
 #include "emissary/emissary.h"
 
+#include "emissary/attempts.h"
+#include "emissary/companions.h"
 #include "emissary/run.h"
 #include "executor/base/cleanup.h"
 #include "executor/base/path.h"
@@ -36,7 +38,9 @@ struct emissary {
 	struct run run;
 	char directory[PATH_MAX_BYTES]; /* ctr/<name> */
 	const char *pause_name;
-	int stopped_by; /* the signal that came before the command was started; 0 = none */
+	struct companions mains; /* for a sidecar: whom it serves */
+	struct event_timer sidecar_kill;
+	int stopped_by; /* the first signal that asked for the end; 0 = none */
 	bool is_watching;
 	bool is_started; /* from now on signals belong to the command */
 	bool is_pause_over;
@@ -51,14 +55,14 @@ static bool ends_a_step(int signo)
 
 static void deliver(struct emissary *self, int signo)
 {
-	if (self->is_started) {
-		if (signo == SIGWINCH)
-			terminal_resize(&self->run.terminal);
-		run_signal(&self->run, signo);
-	} else if (ends_a_step(signo)) {
+	if (ends_a_step(signo) && !self->stopped_by) {
 		self->stopped_by = signo;
+		/* Ends whatever is waited for before, between or after runs of the command. */
 		event_loop_cancel(self->loop);
 	}
+	if (signo == SIGWINCH)
+		terminal_resize(&self->run.terminal);
+	run_signal(&self->run, signo);
 }
 
 static void on_signal(struct signals *signals, const struct signalfd_siginfo *info)
@@ -212,11 +216,11 @@ static int stopped(struct emissary *self, struct error *err)
 }
 
 /* Returns 0 with *ret_code set by the command's end, or what kept it from starting. */
-static int run_once(struct emissary *self, int *ret_code, struct error *err)
+static int run_once(struct emissary *self, bool is_first, int *ret_code, struct error *err)
 {
 	int r;
 
-	/* The last moment at which a stop can keep the command from running at all. */
+	/* The last moment at which a stop can keep the command from running (again). */
 	if (event_loop_poll(self->loop) < 0)
 		return stopped(self, err);
 	self->run = (struct run){
@@ -226,26 +230,93 @@ static int run_once(struct emissary *self, int *ret_code, struct error *err)
 		.directory = self->directory,
 		.is_captured = self->environment.wants_script_output ||
 			       template_archives_logs(self->template),
+		.is_first = is_first,
 	};
 	self->is_started = true;
 	r = run_command(&self->run, &self->command, err);
 	if (r < 0)
 		return error_prefix(err, r, "failed to start command");
 	*ret_code = child_status_code(&self->run.status);
+	log_info(&self->role->log, "sub-process exited", log_int("exitCode", *ret_code));
 	return 0;
+}
+
+/* Runs the command until it succeeds or its attempts are used up; a stop ends the attempts. */
+static int run_attempts(struct emissary *self, int *ret_code, struct error *err)
+{
+	struct attempts attempts;
+	int r = attempts_load(self->template, &attempts, err);
+
+	for (int64_t i = 0; r == 0 && i < attempts.count; i++) {
+		if (i > 0 && (self->stopped_by ||
+			      event_loop_pause(self->loop, attempts.pause_ms) < 0))
+			break;
+		r = run_once(self, i == 0, ret_code, err);
+		if (r == 0 && *ret_code == 0)
+			break;
+		if (r < 0 && i + 1 < attempts.count && !self->stopped_by) {
+			log_warn(&self->role->log, "Attempt failed", log_error_field(err));
+			*ret_code = -1;
+			r = 0;
+		}
+	}
+	return r == 0 && *ret_code < 0 ? stopped(self, err) : r;
+}
+
+static void kill_sidecar(struct event_timer *timer)
+{
+	struct emissary *self =
+		(struct emissary *)((char *)timer - offsetof(struct emissary, sidecar_kill));
+
+	log_info(&self->role->log, "The sidecar did not end in time: killing it");
+	deliver(self, SIGKILL);
+}
+
+static void end_sidecar(struct companions *mains)
+{
+	struct emissary *self =
+		(struct emissary *)((char *)mains - offsetof(struct emissary, mains));
+
+	log_info(&self->role->log, "The main containers have ended: ending the sidecar");
+	event_timer_set(&self->sidecar_kill, self->environment.grace_s * 1000);
+	deliver(self, SIGTERM);
+}
+
+/* A sidecar ends when those it serves have ended. */
+static int watch_mains(struct emissary *self, struct error *err)
+{
+	int r;
+
+	if (!companions_is_sidecar(self->template, self->environment.container_name))
+		return 0;
+	r = event_timer_init(&self->sidecar_kill, self->loop, kill_sidecar);
+	if (r < 0)
+		return error_errno(err, r, "timerfd");
+	return companions_init(&self->mains, self->loop, ROOT, self->template->containers,
+			       self->template->container_count, end_sidecar, err);
+}
+
+static int await_turn(struct emissary *self, struct error *err)
+{
+	int r = companions_await_dependencies(self->template, self->environment.container_name,
+					      self->loop, ROOT, err);
+
+	if (r == 0)
+		r = watch_mains(self, err);
+	return r == -ECANCELED ? stopped(self, err) : r;
 }
 
 static int run_and_collect(struct emissary *self, int *ret_code, struct error *err)
 {
 	bool is_main = strcmp(self->environment.container_name, "main") == 0;
-	int r = command_resolve(&self->command, err);
+	int r = await_turn(self, err);
 
+	if (r == 0)
+		r = command_resolve(&self->command, err);
 	if (r == 0)
 		pause_for_debugging(self, "ARGO_DEBUG_PAUSE_BEFORE", "before");
 	if (r == 0)
-		r = run_once(self, ret_code, err);
-	if (r == 0)
-		log_info(&self->role->log, "sub-process exited", log_int("exitCode", *ret_code));
+		r = run_attempts(self, ret_code, err);
 	if (r < 0)
 		return r;
 	pause_for_debugging(self, "ARGO_DEBUG_PAUSE_AFTER", "after");
@@ -276,6 +347,8 @@ static void release(struct emissary *self)
 	channel_client_done(&self->channel);
 	if (self->is_watching)
 		event_watch_done(&self->watch);
+	companions_done(&self->mains);
+	event_timer_done(&self->sidecar_kill);
 	signals_done(&self->signals);
 	command_done(&self->command);
 	template_free(self->template);

@@ -46,13 +46,15 @@ void run_reap(struct run *run)
 	settle(run);
 }
 
-static int open_copy(const char *directory, const char *name, int *ret, struct error *err)
+static int open_copy(const char *directory, const char *name, int flags, int *ret,
+		     struct error *err)
 {
 	char path[PATH_MAX_BYTES];
 
 	snprintf(path, sizeof(path), "%s/%s", directory, name);
 	*ret = open(path,
-		    O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY,
+		    O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK |
+			    O_NOCTTY | flags,
 		    0666);
 	return *ret < 0 ? error_errno(err, -errno, "open %s", path) : 0;
 }
@@ -101,9 +103,10 @@ static int arrange_streams(struct run *run, struct ends *ends, struct error *err
 	int r = 0;
 
 	if (run->is_captured) {
-		r = open_copy(run->directory, "stdout", &run->stdout_copy_fd, err);
+		r = open_copy(run->directory, "stdout", run->is_first ? 0 : O_TRUNC,
+			      &run->stdout_copy_fd, err);
 		if (r == 0)
-			r = open_copy(run->directory, "combined", &run->combined_fd, err);
+			r = open_copy(run->directory, "combined", 0, &run->combined_fd, err);
 	}
 	if (r < 0)
 		return r;

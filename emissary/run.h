@@ -20,6 +20,7 @@ struct run {
 	const struct signals *signals; /* mask to give to the child */
 	const char *directory; /* ctr/<name>: where stdout and combined are kept */
 	bool is_captured;
+	bool is_first; /* a later attempt starts with an empty `stdout`: the result is its own */
 	pid_t pid; /* > 0 while the child lives */
 	struct child_status status;
 	struct capture streams[2]; /* stdout, stderr */
