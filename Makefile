@@ -97,7 +97,7 @@ $(SETUP): scripts/setup-build.sh scripts/lib/apt.sh scripts/packages/build.txt s
 	@mkdir -p $(@D) && touch $@
 
 # The script runs when its recipe changed; objects are rebuilt only if a library really did.
-$(DEPS)/.checked: scripts/build-deps.sh | $(SETUP)
+$(DEPS)/.checked: scripts/build-deps.sh $(SETUP)
 	@scripts/build-deps.sh $(ARCH)
 	@touch $@
 $(DEPS)/stamp: $(DEPS)/.checked ;
@@ -131,7 +131,7 @@ $(OBJ)/%.o: %.c $(OBJ)/flags $(DEPS)/stamp
 define link
 @echo "  LD    $1"
 @mkdir -p $(@D)
-@$(CC) $(CFLAGS_ALL) $2 -o $1 $(LDFLAGS_ALL) $3 2>$1.log || { cat $1.log >&2; exit 1; }
+@$(CC) $(CFLAGS_ALL) $2 -o $1 $(LDFLAGS_ALL) $3 >$1.log 2>&1 || { cat $1.log >&2; exit 1; }
 @grep -v -e 'in statically linked applications requires' -e ': in function ' -e 'linker garbage collection' $1.log >&2 || rm -f $1.log
 endef
 

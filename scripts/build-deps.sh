@@ -58,7 +58,7 @@ build_curl() {
 		--disable-smtp --disable-telnet --disable-tftp --disable-manual --disable-libcurl-option \
 		--disable-ntlm --disable-tls-srp --disable-alt-svc --disable-hsts --disable-unix-sockets \
 		--disable-netrc --disable-doh --disable-aws --disable-kerberos-auth --disable-negotiate-auth \
-		--disable-form-api --disable-mime --disable-websockets --disable-ipfs --disable-versioned-symbols
+		--disable-form-api --disable-mime --disable-socketpair --disable-websockets --disable-ipfs --disable-versioned-symbols
 	make -C "$work/lib" -s -j"$jobs"
 	make -C "$work/lib" -s install
 	make -C "$work/include" -s install

@@ -170,8 +170,9 @@ static void report(struct wait *self, const struct captured *captured)
 	if (outputs_build(&source, &outputs, &err) < 0 ||
 	    task_result_set_outputs(self->result, outputs, &err) < 0)
 		note(self, "Failed to report all outputs", &err);
-	if (task_result_wait(self->result, TASK_RESULT_PLACEHOLDER, &err) < 0 ||
-	    task_result_wait(self->result, TASK_RESULT_OUTPUTS, &err) < 0)
+	if (task_result_wait(self->result, TASK_RESULT_PLACEHOLDER, &err) < 0)
+		note(self, "Failed to create the task result", &err);
+	if (task_result_wait(self->result, TASK_RESULT_OUTPUTS, &err) < 0)
 		note(self, "Failed to report outputs", &err);
 }
 

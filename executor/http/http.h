@@ -6,7 +6,9 @@
  * Limits that hold for every request: connect (incl. name look-up and TLS) within
  * HTTP_CONNECT_TIMEOUT_MS, and a transfer that moves no byte for HTTP_STALL_TIMEOUT_MS fails.
  * There is no limit on the total time. Proxies are taken from the environment (HTTPS_PROXY,
- * HTTP_PROXY, NO_PROXY and lower case). Redirects are not followed unless asked.
+ * HTTP_PROXY, NO_PROXY and lower case). Redirects are not followed unless asked, and never turn an
+ * upload into a GET: then the 3xx is the answer. Sockets are written without SIGPIPE. Messages
+ * never hold user names, passwords, query strings or headers.
  */
 #pragma once
 
@@ -33,7 +35,10 @@ struct http_client_options {
 	int64_t stall_timeout_ms; /* 0 = HTTP_STALL_TIMEOUT_MS */
 };
 
-/* NULL with err filled. The loop must outlive the client. */
+/* NULL with err filled. The loop must outlive the client. Initialises the global state of libcurl
+ * and OpenSSL (counted: http_client_free undoes it). The system's certificates are read for the
+ * first connection that needs them. Not to be freed inside a callback; a transfer may be freed
+ * after its client, and is over then. */
 struct http_client *http_client_new(struct event_loop *loop,
 				    const struct http_client_options *options, struct error *err);
 void http_client_free(struct http_client *client);
@@ -69,7 +74,7 @@ struct http_response {
 	struct buffer body; /* up to request.body_max bytes, if on_data was not given */
 	int64_t content_length; /* as declared; -1 = unknown */
 	uint64_t body_bytes; /* received */
-	bool is_body_cut; /* more than body_max arrived; the rest was dropped */
+	bool is_body_cut; /* more than body_max arrived; the rest was dropped, or not waited for */
 };
 void http_response_done(struct http_response *response);
 
@@ -88,7 +93,8 @@ struct http_request {
 	unsigned redirects_max; /* 0 = a 3xx is the answer */
 	/* Receives a 2xx body as it comes (other bodies always go to response.body, so that error
 	 * documents can be read). Takes all of it or returns a negative errno, which fails the
-	 * transfer with `err` as it was filled. May pause the transfer (http_transfer_pause). */
+	 * transfer with `err` as it was filled. May pause the transfer (http_transfer_pause), start
+	 * and free transfers, also its own, but not run the loop. */
 	int (*on_data)(void *context, const char *data, size_t size, struct error *err);
 	void *context;
 };

@@ -1,7 +1,7 @@
 #include "executor/kube/client.h"
 
 #include "executor/base/cleanup.h"
-#include "executor/kube/base64.h"
+#include "executor/http/digest.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -101,7 +101,7 @@ static int add_basic(char ***position, const struct kube_config *config)
 	if (!buffer_reserve(&value, strlen(pair) * 2 + 4))
 		r = -ENOMEM;
 	if (r == 0)
-		r = base64_encode(pair, strlen(pair), &value);
+		r = digest_base64_encode(pair, strlen(pair), &value);
 	if (r == 0)
 		r = add_header(position, "Authorization: Basic ", value.data);
 	if (value.data)

@@ -2,7 +2,7 @@
 
 #include "executor/base/fd.h"
 #include "executor/base/path.h"
-#include "executor/kube/base64.h"
+#include "executor/http/digest.h"
 #include "executor/kube/yaml.h"
 
 #include <errno.h>
@@ -227,7 +227,7 @@ static int take_pem(const struct entry *entry, const char *key, const char *labe
 	if (data) {
 		_cleanup_buffer_ struct buffer pem = BUFFER_INIT(KUBE_CONFIG_BYTES_MAX);
 
-		if (base64_decode(data, strlen(data), &pem) < 0 || pem.size == 0 ||
+		if (digest_base64_decode(data, strlen(data), &pem) < 0 || pem.size == 0 ||
 		    memchr(pem.data, '\0', pem.size))
 			return error_set(err, -EINVAL, "%s-data is not PEM in base 64", field);
 		kubeconfig_wipe(slot);

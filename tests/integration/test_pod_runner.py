@@ -80,7 +80,7 @@ def test_stop_lets_a_handler_run_then_kills_after_the_grace_period():
     polite, stubborn = result.containers["polite"], result.containers["stubborn"]
     assert (polite.exit_code, polite.log) == (143, "ready\nbye\n")
     assert (stubborn.exit_code, stubborn.signal) == (137, 9)
-    assert 0.3 < stubborn.finished - polite.finished < 1.5
+    assert 0.3 < stubborn.finished - polite.finished < 5
 
 
 def test_deadline():
@@ -89,7 +89,7 @@ def test_deadline():
     assert (result.phase, result.reason) == ("Failed", "DeadlineExceeded")
     assert result.message == "Pod was active on the node longer than the specified deadline"
     assert result.containers["main"].exit_code == 137
-    assert 1.9 < result.finished - result.started < 4
+    assert 1.9 < result.finished - result.started < 10
 
 
 def test_out_of_memory():
@@ -250,7 +250,7 @@ def test_controller_ends_what_still_runs():
     result = run(pod, controller=True)
     status = result.containers
     assert status["wait-like"].log == "ready\ngot it\n"
-    assert 0 <= status["wait-like"].finished - status["main"].finished < 1
+    assert 0 <= status["wait-like"].finished - status["main"].finished < 2
     # `kill -9 1` from within its namespace does nothing to PID 1; the deadline's SIGKILL does.
     assert status["deaf"].exit_code == 137
     assert status["deaf"].finished - result.started > 3.5

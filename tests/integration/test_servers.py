@@ -4,7 +4,7 @@ import hashlib
 import http.client
 import json
 import os
-import signal
+import select
 import socket
 import subprocess
 import sys
@@ -152,8 +152,8 @@ def test_api_optimistic_concurrency(api, pod):
     version = pod.create()[1]["metadata"]["resourceVersion"]
     assert pod.patch({"metadata": {"resourceVersion": version}, "progress": "1/2"})[0] == 200
     text = (
-        'Operation cannot be fulfilled on workflowtaskresults.argoproj.io "node-1": the object has been'
-        " modified; please apply your changes to the latest version and try again"
+        'Operation cannot be fulfilled on workflowtaskresults.argoproj.io "node-1": the object has'
+        " been modified; please apply your changes to the latest version and try again"
     )
     answer = pod.patch({"metadata": {"resourceVersion": version}, "progress": "2/2"})
     assert refused(answer, 409, "Conflict") and answer[1]["message"] == text
@@ -742,26 +742,24 @@ def test_certificates_are_cached_and_verify(tmp_path):
 
 
 def test_processes_die_with_their_parent(tmp_path):
-    code = (
-        "import sys; from pathlib import Path; from tests.servers.proc import Process\n"
-        "print(Process(['sleep', '60'], Path(sys.argv[1])).pid, flush=True); sys.stdin.read()"
-    )
+    code = """
+import sys
+from pathlib import Path
+from tests.servers.proc import Process
+child = Process(["sleep", "60"], Path(sys.argv[1]))
+child.wait_ready(lambda: Path(f"/proc/{child.pid}/comm").read_text() == "sleep\\n")
+print(child.pid, flush=True)
+sys.stdin.read()
+"""
     argv = [sys.executable, "-c", code, tmp_path / "log"]
     with subprocess.Popen(argv, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
         fd = os.pidfd_open(int(parent.stdout.readline()))
-        parent.kill()
-    try:
-        ports.wait_until(lambda: _is_dead(fd), "death of the child", 5)
-    finally:
-        os.close(fd)
-
-
-def _is_dead(pidfd):
-    try:
-        signal.pidfd_send_signal(pidfd, 0)
-    except ProcessLookupError:
-        return True
-    return False
+        try:
+            assert not select.select([fd], [], [], 0)[0]
+            parent.kill()
+            assert select.select([fd], [], [], 10)[0], "the child outlived its parent"
+        finally:
+            os.close(fd)
 
 
 def test_a_server_that_dies_is_reported(tmp_path):

@@ -23,7 +23,7 @@ apply, YAML, managedFields, strict field validation, dry runs, the discovery and
 every real identity may read.
 
 Run it: python3 tests/servers/kube_api.py --dir DIR writes DIR/{ca.crt,token,namespace,port,
-kubeconfig} for the pod's identity and DIR/admin/{token,port} for the test, and serves until SIGTERM.
+kubeconfig} for the pod's identity and DIR/admin/{token,port} for the test; SIGTERM ends it.
 The admin port speaks plain HTTP and JSON: GET /requests, /objects, /history?name=N; GET, POST and
 DELETE /faults; POST /rotate-token, /clear.
 """

@@ -85,7 +85,10 @@ def already_exists(name: str) -> ApiError:
 
 def conflict(name: str, cause: str = "") -> ApiError:
     """A precondition did not hold; without CAUSE, the object is newer than the request thought."""
-    modified = "the object has been modified; please apply your changes to the latest version and try again"
+    modified = (
+        "the object has been modified;"
+        " please apply your changes to the latest version and try again"
+    )
     text = f'Operation cannot be fulfilled on {QUALIFIED} "{name}": {cause or modified}'
     return ApiError(409, "Conflict", text, _details(name))
 
@@ -108,8 +111,8 @@ def bad_patch(result: str, problem: str) -> ApiError:
 
 
 def unsupported_media_type(accepted: str) -> ApiError:
-    text = f"the body of the request was in an unknown format - accepted media types include: {accepted}"
-    return ApiError(415, "UnsupportedMediaType", text)
+    text = "the body of the request was in an unknown format - accepted media types include: "
+    return ApiError(415, "UnsupportedMediaType", text + accepted)
 
 
 def not_acceptable(accepted: str) -> ApiError:

@@ -31,8 +31,8 @@ LABEL_VALUE_TEXT = (
     r" '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
 )
 QUALIFIED_NAME_TEXT = (
-    "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with"
-    " an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for"
+    "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end"
+    " with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for"
     " validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
 )
 ANNOTATIONS_LIMIT_BYTES = 256 * 1024
@@ -74,7 +74,8 @@ def merge_patch(target: Any, patch: Any) -> Any:
 def meta_type_problem(meta: Any) -> str:
     """What keeps META from being decoded as an ObjectMeta; empty if nothing does."""
     if not isinstance(meta, dict):
-        return f"json: cannot unmarshal {kube_schema.type_name(meta)} into Go value of type v1.ObjectMeta"
+        found = kube_schema.type_name(meta)
+        return f"json: cannot unmarshal {found} into Go value of type v1.ObjectMeta"
     for name, wanted in META_FIELDS.items():
         value = meta.get(name)
         if value is not None and (not isinstance(value, wanted) or isinstance(value, bool)):
@@ -306,8 +307,8 @@ class Store:
 def _check_identity(meta: Object, name: str, namespace: str) -> None:
     """A patch may repeat the object's name and namespace, not change them."""
     if not meta.get("name"):
-        text = f"the name of the object ({name} based on URL) was undeterminable: name must be provided"
-        raise kube_status.bad_request(text)
+        text = f"the name of the object ({name} based on URL) was undeterminable: "
+        raise kube_status.bad_request(text + "name must be provided")
     if meta["name"] != name:
         text = (
             f"the name of the object ({meta['name']}) does not match the name on the URL ({name})"

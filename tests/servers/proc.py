@@ -2,7 +2,8 @@
 
 `setpriv --pdeathsig` sets the parent-death signal, so that no Python code runs between fork and
 exec. The kernel ties that signal to the thread that forked: start servers from a thread that lives
-as long as they shall.
+as long as they shall. A parent that is killed before setpriv has run, within the first
+milliseconds, leaves its child behind.
 """
 
 import os

@@ -23,7 +23,7 @@ const char *s3_describe(const struct s3_client *client, const struct s3_call *ca
 
 /* --- Judging an answer ------------------------------------------------------------------------ */
 
-/* True if the answer names another region than the one that was used; it is taken from now on. */
+/* True if the answer names another region than the one in use; it is taken from now on. */
 static bool correct_region(struct s3_client *client, const struct http_response *response,
 			   const struct s3_xml_error *error)
 {
@@ -35,7 +35,7 @@ static bool correct_region(struct s3_client *client, const struct http_response 
 					      sizeof(header));
 	if (!region || !s3_url_is_region(region) || strcmp(region, client->region) == 0)
 		return false;
-	strcpy(client->region, region);
+	snprintf(client->region, sizeof(client->region), "%s", region);
 	return true;
 }
 
@@ -61,32 +61,50 @@ static bool correct_clock(struct s3_client *client, const struct http_response *
 	return true;
 }
 
+/* Requests that were under way together complain one after the other. The first has the cause
+ * corrected; the others find it so, and may try again once too. */
+static bool is_corrected(bool is_changed, const struct retry *retry, enum error_class class)
+{
+	return is_changed || (retry && retry->count[class] == 0);
+}
+
 static enum error_class judge_class(struct s3_client *client, const struct s3_call *call,
-				    const struct http_response *response,
+				    const struct http_response *response, const struct retry *retry,
 				    const struct s3_failure *failure)
 {
 	const char *code = failure->error.code;
+	bool is_read = call->key && call->method[0] != 'P'; /* GET or HEAD, not PUT or POST */
 	enum error_class class =
-		s3_classify(failure->status, code, failure->error.message, call->key != NULL);
-	bool has_region = class == ERROR_WRONG_REGION || strcmp(code, "AccessDenied") == 0 ||
-			  failure->status == 301;
+		s3_classify(failure->status, code, failure->error.message, is_read);
 
 	/* The lookup of the region reads the answer itself. */
-	if (has_region && !call->want_default_region &&
-	    correct_region(client, response, &failure->error))
+	if (call->want_default_region && class == ERROR_WRONG_REGION)
+		return ERROR_PERMANENT;
+	if ((strcmp(code, "AccessDenied") == 0 || failure->status == 301) &&
+	    !call->want_default_region && correct_region(client, response, &failure->error))
 		return ERROR_WRONG_REGION;
-	if (class == ERROR_WRONG_REGION)
-		return ERROR_PERMANENT;
-	if (class == ERROR_CLOCK_SKEW && !correct_clock(client, response))
-		return ERROR_PERMANENT;
-	return class;
+	switch (class) {
+	case ERROR_WRONG_REGION:
+		return is_corrected(correct_region(client, response, &failure->error), retry,
+				    class) ?
+			       class :
+			       ERROR_PERMANENT;
+	case ERROR_CLOCK_SKEW:
+		return is_corrected(correct_clock(client, response), retry, class) ?
+			       class :
+			       ERROR_PERMANENT;
+	case ERROR_NOT_FOUND:
+		return is_read ? class : ERROR_PERMANENT;
+	default:
+		return class;
+	}
 }
 
 static int fail(struct s3_client *client, const struct s3_call *call,
 		const struct http_response *response, struct retry *retry,
 		struct s3_failure *failure, struct error *err)
 {
-	enum error_class class = judge_class(client, call, response, failure);
+	enum error_class class = judge_class(client, call, response, retry, failure);
 	const char *code = failure->error.code;
 	const char *message = failure->error.message;
 	char description[S3_OPERATION_MAX], header[64];
@@ -101,7 +119,7 @@ static int fail(struct s3_client *client, const struct s3_call *call,
 			message, *message ? " " : "", code, *code ? ", " : "", failure->status,
 			error_class_name(class));
 	if (failure->status == 403 && call->key && strcmp(call->method, "GET") == 0 &&
-	    class == ERROR_PERMANENT)
+	    (*code == '\0' || strcmp(code, "AccessDenied") == 0))
 		error_append(err, "; without the permission s3:ListBucket this is also the answer "
 				  "for an object that does not exist");
 	return err ? err->code : -EIO;
@@ -209,7 +227,7 @@ int s3_client_take_region(struct s3_client *client, struct error *err)
 		if (!s3_url_is_region(client->config.region))
 			return error_set(err, -EINVAL, "s3: region '%s' is not a region name",
 					 client->config.region);
-		strcpy(client->region, client->config.region);
+		snprintf(client->region, sizeof(client->region), "%s", client->config.region);
 	}
 	if (client->region[0] == '\0')
 		s3_url_host_region(client->config.host, client->region);

@@ -53,27 +53,32 @@ static int copy_bool(struct json_object *object, const char *field, bool *ret, s
 	return 0;
 }
 
-/* "host" and ":port" of a name or an address; IPv6 stands in brackets (RFC 3986, 3.2.2). */
-static bool is_host(const char *s)
+/* The length of a name or an address in front of ":port", 0 if it is none; IPv6 stands in brackets
+ * (RFC 3986, 3.2.2). */
+static size_t host_length(const char *s)
 {
 	size_t length = strcspn(s, ":");
-	const char *port = s + length;
-	int64_t number;
 
 	if (*s == '[') {
 		length = strspn(s + 1, "0123456789abcdefABCDEF:.") + 1;
-		if (length < 3 || s[length] != ']')
-			return false;
-		port = s + length + 1;
-	} else {
-		if (length == 0 || length > 253 || s[0] == '.' || s[0] == '-')
-			return false;
-		for (size_t i = 0; i < length; i++)
-			if (!isalnum((unsigned char)s[i]) && !strchr("-._", s[i]))
-				return false;
+		return length >= 3 && s[length] == ']' ? length + 1 : 0;
 	}
-	if (*port == '\0')
-		return true;
+	if (length > 253 || s[0] == '.' || s[0] == '-')
+		return 0;
+	for (size_t i = 0; i < length; i++)
+		if (!isalnum((unsigned char)s[i]) && !strchr("-._", s[i]))
+			return 0;
+	return length;
+}
+
+static bool is_host(const char *s)
+{
+	size_t length = host_length(s);
+	const char *port = s + length;
+	int64_t number;
+
+	if (length == 0 || *port == '\0')
+		return length > 0;
 	return *port == ':' && isdigit((unsigned char)port[1]) &&
 	       text_parse_int64(port + 1, &number) == 0 && number >= 1 && number <= 65535;
 }

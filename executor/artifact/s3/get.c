@@ -73,6 +73,9 @@ static int check_headers(struct s3_reader *self, const struct http_response *res
 				 "continue there (status %d)",
 				 self->description, self->position, response->status);
 	}
+	if (response->status != 200)
+		return error_set(err, -EPROTO, "%s: unexpected status %d", self->description,
+				 response->status);
 	if (self->is_known && response->content_length != self->size)
 		return error_set(err, -EPROTO, "%s: the object changed while it was read",
 				 self->description);

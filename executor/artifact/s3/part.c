@@ -23,7 +23,7 @@ static int store_etag(struct s3_upload *upload, unsigned number, const char *eta
 		upload->etags = etags;
 		upload->capacity = capacity;
 	}
-	strcpy(upload->etags[number - 1], etag);
+	snprintf(upload->etags[number - 1], S3_ETAG_MAX, "%s", etag);
 	if (number > upload->count)
 		upload->count = number;
 	return 0;

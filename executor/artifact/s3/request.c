@@ -11,6 +11,7 @@
 /* A session token has no documented limit; a few kilobytes are seen. */
 #define LINE_MAX_BYTES (32 * 1024)
 #define HEADERS_SIGNED_MAX 8
+#define HEX_SIZE (2 * DIGEST_SHA256_BYTES + 1)
 
 void s3_request_done(struct s3_request *request)
 {
@@ -23,17 +24,17 @@ void s3_request_done(struct s3_request *request)
 }
 
 static int hash_payload(const struct s3_client *client, const struct s3_call *call,
-			char hex[2 * DIGEST_SHA256_BYTES + 1], struct error *err)
+			char hex[HEX_SIZE], struct error *err)
 {
 	uint8_t hash[DIGEST_SHA256_BYTES];
 	int r;
 
 	if (call->body.size == 0) {
-		strcpy(hex, SIGV4_EMPTY_HASH);
+		snprintf(hex, HEX_SIZE, "%s", SIGV4_EMPTY_HASH);
 		return 0;
 	}
 	if (call->is_object && !client->config.is_insecure) {
-		strcpy(hex, SIGV4_UNSIGNED);
+		snprintf(hex, HEX_SIZE, "%s", SIGV4_UNSIGNED);
 		return 0;
 	}
 	if (call->body.data) {
@@ -119,7 +120,7 @@ int s3_request_prepare(struct s3_client *client, const struct s3_call *call,
 		       struct s3_request *request, struct error *err)
 {
 	const struct s3_config *config = &client->config;
-	char hash[2 * DIGEST_SHA256_BYTES + 1];
+	char hash[HEX_SIZE];
 	int r;
 
 	*request = (struct s3_request){ 0 };

@@ -9,8 +9,8 @@
 #include <string.h>
 
 #define HOST_MAX 512
-/* Every byte of the longest key encoded, twice over for list prefixes and tokens. */
-#define PATH_MAX_ENCODED (16 * 1024)
+/* The longest prefix and a token of S3_XML_TEXT_MAX bytes, every byte of them encoded. */
+#define PATH_MAX_ENCODED (32 * 1024)
 
 void s3_url_done(struct s3_url *url)
 {
@@ -115,7 +115,7 @@ static const char *const service_prefixes[] = {
 bool s3_url_host_region(const char *host, char region[S3_REGION_MAX])
 {
 	char name[HOST_MAX];
-	const char *suffix, *rest = name;
+	const char *suffix, *rest;
 	size_t size;
 
 	if (!amazon_host(host, &size, &suffix) || size >= sizeof(name))

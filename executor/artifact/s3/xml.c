@@ -147,7 +147,7 @@ static int on_error_element(void *context, const char *path, const char *text)
 	else if (strcmp(path, "Error/Message") == 0)
 		copy_printable(error->message, sizeof(error->message), text);
 	else if (strcmp(path, "Error/Region") == 0 && s3_url_is_region(text))
-		strcpy(error->region, text);
+		copy_printable(error->region, sizeof(error->region), text);
 	return 0;
 }
 

@@ -59,7 +59,9 @@ class SwiftServer:
         _require_xattrs(self.directory)
         *storage_ports, self.port, self._memcached_port = ports.free_ports(5)
         self.port = port or self.port
-        self._addresses = [f"{n}=127.0.0.1:{p}" for n, p in zip(STORAGE_SERVERS, storage_ports)]
+        self._addresses = [
+            f"{n}=127.0.0.1:{p}" for n, p in zip(STORAGE_SERVERS, storage_ports, strict=True)
+        ]
         self._addresses.append(f"proxy={host}:{self.port}")
         self._write_configuration(storage_domain)
         try:
