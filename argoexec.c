@@ -10,6 +10,7 @@
 #include "executor/report/failure.h"
 #include "init/init.h"
 #include "signal/kill.h"
+#include "wait/supervisor.h"
 #include "wait/wait.h"
 
 #include <errno.h>
@@ -34,6 +35,8 @@ static const struct subcommand subcommands[] = {
 	{ "help", "[COMMAND]", "show the help of a command", 0, 1, NULL },
 	{ "init", "", "load the inputs of a pod", 0, 0, init_main },
 	{ "kill", "SIGNAL PID", "send a signal to a process", 2, 2, kill_main },
+	{ "supervisor", "", "load the inputs, then wait and save, in pods without init", 0, 0,
+	  supervisor_main },
 	{ "version", "", "print version information", 0, 0, NULL },
 	{ "wait", "", "wait for the main containers and save their outputs", 0, 0, wait_main },
 };
@@ -134,8 +137,7 @@ static int refuse(const struct role *role, const struct subcommand *subcommand,
 static int set_up_log(struct role *role, const struct options *options)
 {
 	if (log_parse_level(options->level, &role->log.level) < 0) {
-		dprintf(STDERR_FILENO,
-			"Error: --loglevel \"%s\": use debug, info, warn or error\n",
+		dprintf(STDERR_FILENO, "Error: --loglevel \"%s\": use debug, info, warn or error\n",
 			options->level);
 		return -EINVAL;
 	}

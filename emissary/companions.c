@@ -51,7 +51,7 @@ int companions_init(struct companions *companions, struct event_loop *loop, cons
 		if (r < 0)
 			return r;
 		files_container_path(root, names[i], "", path, sizeof(path));
-		event_watch_add(&companions->watch, path);
+		event_watch_add(&companions->watch, path, EVENT_WATCH_NAMES);
 	}
 	look(&companions->watch);
 	return 0;
@@ -103,8 +103,7 @@ static int await(struct event_loop *loop, const char *root, const char *name, st
 int companions_await_dependencies(const struct template *template, const char *name,
 				  struct event_loop *loop, const char *root, struct error *err)
 {
-	struct json_object *list =
-		json_get(companions_find_member(template, name), "dependencies");
+	struct json_object *list = json_get(companions_find_member(template, name), "dependencies");
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < json_length(list); i++) {
@@ -112,10 +111,11 @@ int companions_await_dependencies(const struct template *template, const char *n
 
 		/* A member that does not exist would never end. */
 		if (!dependency || !companions_find_member(template, dependency))
-			r = error_set(err, -EINVAL,
-				      "field containerSet.containers[%s].dependencies[%zu]: there is "
-				      "no such container",
-				      name, i);
+			r = error_set(
+				err, -EINVAL,
+				"field containerSet.containers[%s].dependencies[%zu]: there is "
+				"no such container",
+				name, i);
 		else
 			r = await(loop, root, dependency, err);
 	}

@@ -2,6 +2,8 @@
 
 #include "emissary/attempts.h"
 #include "emissary/companions.h"
+#include "emissary/links.h"
+#include "emissary/ready.h"
 #include "emissary/run.h"
 #include "executor/base/cleanup.h"
 #include "executor/base/path.h"
@@ -11,6 +13,7 @@
 #include "executor/process/files.h"
 #include "executor/report/failure.h"
 #include "executor/stage/collect.h"
+#include "executor/stage/stage.h"
 #include "executor/template/environment.h"
 #include "executor/template/template.h"
 
@@ -42,6 +45,7 @@ struct emissary {
 	struct event_timer sidecar_kill;
 	int stopped_by; /* the first signal that asked for the end; 0 = none */
 	bool is_watching;
+	bool is_before_main; /* the supervisor has not prepared the pod: a failure is 65 */
 	bool is_started; /* from now on signals belong to the command */
 	bool is_pause_over;
 };
@@ -101,8 +105,8 @@ static void watch_files(struct emissary *self)
 	if (self->is_watching || event_watch_init(&self->watch, self->loop, look_at_files) < 0)
 		return;
 	self->is_watching = true;
-	event_watch_add(&self->watch, self->directory);
-	event_watch_add(&self->watch, ROOT);
+	event_watch_add(&self->watch, self->directory, EVENT_WATCH_NAMES);
+	event_watch_add(&self->watch, ROOT, EVENT_WATCH_NAMES);
 }
 
 static void connect_channel(struct emissary *self)
@@ -167,7 +171,7 @@ static void pause_for_debugging(struct emissary *self, const char *variable, con
 	self->pause_name = name;
 	if (event_watch_init(&self->pause_watch, self->loop, look_for_pause_end) < 0)
 		return;
-	event_watch_add(&self->pause_watch, self->directory);
+	event_watch_add(&self->pause_watch, self->directory, EVENT_WATCH_NAMES);
 	look_for_pause_end(&self->pause_watch);
 	event_loop_wait(self->loop, &self->is_pause_over);
 	event_watch_done(&self->pause_watch);
@@ -203,8 +207,29 @@ static int prepare(struct emissary *self, struct error *err)
 		connect_channel(self); /* it may have come up in between */
 	}
 	take_signal_file(self);
-	r = command_build(self->role, &self->command, err);
-	return r < 0 ? r : template_load(ROOT, &self->template, err);
+	return command_build(self->role, &self->command, err);
+}
+
+/* What the init container does in other pods has to be done by now; the user's command must not
+ * run without it. */
+static int await_supervisor(struct emissary *self, struct error *err)
+{
+	bool is_waiting = environment_is_true("ARGO_WAIT_FOR_READY");
+	int r = 0;
+
+	self->is_before_main = is_waiting;
+	if (is_waiting)
+		r = ready_await(self->loop, ROOT, err);
+	if (r == 0) {
+		self->is_before_main = false;
+		r = template_load_installed(ROOT, &self->template, err);
+	}
+	if (r == 0 && is_waiting && strcmp(self->environment.container_name, "main") == 0) {
+		self->is_before_main = true;
+		r = links_make(self->template, STAGE_INPUTS, err);
+		self->is_before_main = r < 0;
+	}
+	return r;
 }
 
 static int stopped(struct emissary *self, struct error *err)
@@ -248,8 +273,8 @@ static int run_attempts(struct emissary *self, int *ret_code, struct error *err)
 	int r = attempts_load(self->template, &attempts, err);
 
 	for (int64_t i = 0; r == 0 && i < attempts.count; i++) {
-		if (i > 0 && (self->stopped_by ||
-			      event_loop_pause(self->loop, attempts.pause_ms) < 0))
+		if (i > 0 &&
+		    (self->stopped_by || event_loop_pause(self->loop, attempts.pause_ms) < 0))
 			break;
 		r = run_once(self, i == 0, ret_code, err);
 		if (r == 0 && *ret_code == 0)
@@ -325,8 +350,12 @@ static int run_and_collect(struct emissary *self, int *ret_code, struct error *e
 
 static int fail(struct emissary *self, const struct error *err)
 {
-	int code = self->stopped_by && !self->is_started ? 128 + self->stopped_by : ROLE_FAILED;
+	int code = ROLE_FAILED;
 
+	if (self->is_before_main)
+		code = ROLE_BEFORE_MAIN;
+	else if (self->stopped_by && !self->is_started)
+		code = 128 + self->stopped_by;
 	failure_report(self->role, err);
 	return code;
 }
@@ -364,6 +393,8 @@ int emissary_main(const struct role *role)
 	signals_block_all(&self.signals);
 	environment_load_wrapper(&self.environment);
 	r = prepare(&self, &err);
+	if (r == 0)
+		r = await_supervisor(&self, &err);
 	if (r == 0)
 		r = run_and_collect(&self, &command_code, &err);
 	exit_code = r < 0 ? fail(&self, &err) : command_code;

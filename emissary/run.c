@@ -53,8 +53,8 @@ static int open_copy(const char *directory, const char *name, int flags, int *re
 
 	snprintf(path, sizeof(path), "%s/%s", directory, name);
 	*ret = open(path,
-		    O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK |
-			    O_NOCTTY | flags,
+		    O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY |
+			    flags,
 		    0666);
 	return *ret < 0 ? error_errno(err, -errno, "open %s", path) : 0;
 }

@@ -68,16 +68,6 @@ static int install_binary(struct error *err)
 	return file_replace_from(FILES_VAR_RUN_ARGO "/argoexec", fd, 0555, err);
 }
 
-static int install_template(const struct init *self, struct error *err)
-{
-	_cleanup_buffer_ struct buffer text = BUFFER_INIT(TEMPLATE_BYTES_MAX);
-	int r = json_print(self->template->json, &text, err);
-
-	return r < 0 ? r :
-		       file_replace(FILES_VAR_RUN_ARGO "/template", buffer_string(&text), text.size,
-				    0444, err);
-}
-
 static int load(struct init *self, struct error *err)
 {
 	struct stage stage = {
@@ -110,7 +100,7 @@ static int work(struct init *self, struct error *err)
 	int r = install_binary(err);
 
 	if (r == 0)
-		r = install_template(self, err);
+		r = template_install(self->template, FILES_VAR_RUN_ARGO, err);
 	if (r == 0)
 		r = load(self, err);
 	/* A stop that came while nothing was waited for still counts. */

@@ -200,8 +200,8 @@ static int watch_directories(struct mains *mains, struct event_loop *loop, struc
 		r = files_make_container_directory(mains->root, container, err);
 		if (r < 0)
 			return r;
-		event_watch_add(&mains->watch, files_container_path(mains->root, container, "",
-								    path, sizeof(path)));
+		files_container_path(mains->root, container, "", path, sizeof(path));
+		event_watch_add(&mains->watch, path, EVENT_WATCH_NAMES);
 	}
 	look(&mains->watch);
 	return 0;
@@ -211,10 +211,9 @@ int mains_init(struct mains *mains, struct event_loop *loop, const struct templa
 	       const struct environment *environment, const char *root, const struct log *log,
 	       struct error *err)
 {
-	struct channel_server_options options = { .root = root,
-						  .on_hello = on_hello,
-						  .on_gone = on_gone,
-						  .context = mains };
+	struct channel_server_options options = {
+		.root = root, .on_hello = on_hello, .on_gone = on_gone, .context = mains
+	};
 	int r;
 
 	*mains = (struct mains){ .log = log,

@@ -17,28 +17,28 @@ int64_t clock_now_ms(void)
 
 static const struct {
 	const char *name;
-	int64_t ns;
+	uint64_t ns;
 } units[] = {
 	{ "ns", 1 },       { "us", 1000 },    { "\xc2\xb5s", 1000 },  { "\xce\xbcs", 1000 },
 	{ "ms", 1000000 }, { "s", NS_PER_S }, { "m", 60 * NS_PER_S }, { "h", 3600 * NS_PER_S },
 };
 
 /* One "12.5ms" at *s; adds to *total. */
-static int parse_part(const char **s, int64_t *total)
+static int parse_part(const char **s, uint64_t *total)
 {
 	const char *p = *s;
-	int64_t whole = 0, fraction = 0, scale = 1, value, rest;
+	uint64_t whole = 0, fraction = 0, scale = 1, value, rest;
 	bool has_digits = false;
 	size_t unit_size;
 
 	for (; *p >= '0' && *p <= '9'; p++, has_digits = true)
 		if (__builtin_mul_overflow(whole, 10, &whole) ||
-		    __builtin_add_overflow(whole, *p - '0', &whole))
+		    __builtin_add_overflow(whole, (unsigned)(*p - '0'), &whole))
 			return -ERANGE;
 	if (*p == '.')
 		for (p++; *p >= '0' && *p <= '9'; p++, has_digits = true)
 			if (scale < NS_PER_S * 1000) {
-				fraction = fraction * 10 + (*p - '0');
+				fraction = fraction * 10 + (unsigned)(*p - '0');
 				scale *= 10;
 			}
 	if (!has_digits)
@@ -47,7 +47,7 @@ static int parse_part(const char **s, int64_t *total)
 	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
 		if (strlen(units[i].name) != unit_size || strncmp(units[i].name, p, unit_size) != 0)
 			continue;
-		rest = (int64_t)((__int128)fraction * units[i].ns / scale);
+		rest = (uint64_t)((unsigned __int128)fraction * units[i].ns / scale);
 		if (__builtin_mul_overflow(whole, units[i].ns, &value) ||
 		    __builtin_add_overflow(value, rest, &value) ||
 		    __builtin_add_overflow(*total, value, total))
@@ -60,8 +60,9 @@ static int parse_part(const char **s, int64_t *total)
 
 int clock_parse_duration(const char *s, int64_t *ret_ns)
 {
-	int64_t total = 0;
 	bool is_negative = *s == '-';
+	/* The most negative duration has no positive twin. */
+	uint64_t total = 0, max = (uint64_t)INT64_MAX + is_negative;
 	int r;
 
 	if (*s == '-' || *s == '+')
@@ -77,7 +78,9 @@ int clock_parse_duration(const char *s, int64_t *ret_ns)
 		if (r < 0)
 			return r;
 	}
-	*ret_ns = is_negative ? -total : total;
+	if (total > max)
+		return -ERANGE;
+	*ret_ns = (int64_t)(is_negative ? -total : total);
 	return 0;
 }
 
@@ -162,7 +165,7 @@ int clock_parse_rfc3339(const char *s, int64_t *ret_s)
 {
 	int century, year, month, day, hour, minute, second;
 	struct tm tm = { 0 };
-	int64_t offset;
+	int64_t offset, time_s;
 	const char *p;
 
 	if (strlen(s) < 20 || s[4] != '-' || s[7] != '-' || (s[10] != 'T' && s[10] != 't') ||
@@ -171,7 +174,7 @@ int clock_parse_rfc3339(const char *s, int64_t *ret_s)
 	if (two_digits(s, 0, 99, &century) < 0 || two_digits(s + 2, 0, 99, &year) < 0 ||
 	    two_digits(s + 5, 1, 12, &month) < 0 || two_digits(s + 8, 1, 31, &day) < 0 ||
 	    two_digits(s + 11, 0, 23, &hour) < 0 || two_digits(s + 14, 0, 59, &minute) < 0 ||
-	    two_digits(s + 17, 0, 60, &second) < 0)
+	    two_digits(s + 17, 0, 59, &second) < 0)
 		return -EINVAL;
 	p = s + 19;
 	if (*p == '.') {
@@ -189,8 +192,11 @@ int clock_parse_rfc3339(const char *s, int64_t *ret_s)
 	tm.tm_hour = hour;
 	tm.tm_min = minute;
 	tm.tm_sec = second;
-	*ret_s = (int64_t)timegm(&tm) - offset;
-	return tm.tm_mday != day ? -EINVAL : 0; /* timegm normalises February 30 away */
+	time_s = (int64_t)timegm(&tm) - offset;
+	if (tm.tm_mday != day) /* timegm normalises February 30 away */
+		return -EINVAL;
+	*ret_s = time_s;
+	return 0;
 }
 
 const char *clock_format_rfc3339(const struct timespec *t, int digits,

@@ -18,7 +18,8 @@ int clock_parse_duration(const char *s, int64_t *ret_ns);
 const char *clock_format_duration(int64_t ns, char buffer[CLOCK_DURATION_MAX]);
 
 /* RFC 3339 with optional fraction and any offset, e.g. 2026-08-21T12:39:06Z. *ret_s is seconds
- * since 1970 and may be negative ("0001-01-01T00:00:00Z" is Go's zero time). -EINVAL. */
+ * since 1970 and may be negative ("0001-01-01T00:00:00Z" is Go's zero time). As in Go, a leap
+ * second (":60") is refused. -EINVAL. */
 int clock_parse_rfc3339(const char *s, int64_t *ret_s);
 
 /* Go's zero time, 0001-01-01T00:00:00Z, in seconds since 1970: "no deadline". */

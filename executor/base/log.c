@@ -115,7 +115,9 @@ static bool needs_quotes(const char *s)
 
 static void put_text_value(struct line *line, const char *s)
 {
-	if (needs_quotes(s) || strlen(s) > VALUE_MAX)
+	size_t size = strlen(s);
+
+	if (needs_quotes(s) || size > VALUE_MAX || line->size + size > LINE_LIMIT)
 		put_quoted(line, s);
 	else
 		put(line, "%s", s);

@@ -174,6 +174,11 @@ void event_loop_cancel(struct event_loop *loop)
 	loop->is_cancelled = true;
 }
 
+void event_loop_resume(struct event_loop *loop)
+{
+	loop->is_cancelled = false;
+}
+
 bool event_loop_is_cancelled(const struct event_loop *loop)
 {
 	return loop->is_cancelled;

@@ -58,6 +58,8 @@ int event_loop_poll(struct event_loop *loop);
 /* From now on every cancellable wait ends with -ECANCELED; callbacks go on as usual. */
 void event_loop_cancel(struct event_loop *loop);
 bool event_loop_is_cancelled(const struct event_loop *loop);
+/* Waits are possible again: the cancelled phase is over, another one begins. */
+void event_loop_resume(struct event_loop *loop);
 
 /* Fills err for the -ECANCELED of a wait: class CANCELLED, text "cancelled". */
 int event_loop_cancelled_error(struct error *err);

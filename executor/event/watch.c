@@ -56,11 +56,12 @@ int event_watch_init(struct event_watch *watch, struct event_loop *loop,
 	return 0;
 }
 
-void event_watch_add(struct event_watch *watch, const char *directory)
+void event_watch_add(struct event_watch *watch, const char *directory, enum event_watch_kind kind)
 {
-	if (watch->source.fd < 0 ||
-	    inotify_add_watch(watch->source.fd, directory,
-			      IN_CREATE | IN_MOVED_TO | IN_CLOSE_WRITE | IN_ONLYDIR) < 0)
+	uint32_t mask = IN_CREATE | IN_MOVED_TO | IN_CLOSE_WRITE | IN_ONLYDIR |
+			(kind == EVENT_WATCH_CONTENT ? IN_MODIFY : 0);
+
+	if (watch->source.fd < 0 || inotify_add_watch(watch->source.fd, directory, mask) < 0)
 		start_polling(watch);
 }
 

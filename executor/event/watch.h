@@ -20,9 +20,13 @@ struct event_watch {
 int event_watch_init(struct event_watch *watch, struct event_loop *loop,
 		     void (*callback)(struct event_watch *watch));
 
-/* Watches names in `directory` (which must exist): created, moved in, or closed after writing.
- * Content that is only appended to does not wake anybody. Look once after adding: what happened
+enum event_watch_kind {
+	EVENT_WATCH_NAMES, /* created, moved in, or closed after writing */
+	EVENT_WATCH_CONTENT, /* each write as well: for files that their writer keeps open */
+};
+
+/* Watches the names in `directory` (which must exist). Look once after adding: what happened
  * before is not reported. Falls back to polling instead of failing. */
-void event_watch_add(struct event_watch *watch, const char *directory);
+void event_watch_add(struct event_watch *watch, const char *directory, enum event_watch_kind kind);
 
 void event_watch_done(struct event_watch *watch);

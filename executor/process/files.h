@@ -11,6 +11,13 @@
 
 #define FILES_VAR_RUN_ARGO "/var/run/argo"
 
+/* How the supervisor of a pod without init container speaks to the wrappers (Argo 4.1): the first
+ * line of <root>/status is one of the words, the rest of it a reason. */
+#define FILES_STATUS_NAME "status"
+#define FILES_STATUS_RUNNING "RUNNING"
+#define FILES_STATUS_READY "READY"
+#define FILES_STATUS_FAILED "FAILED"
+
 /* "<root>/ctr/<container>/<file>" (file may be ""): buffer of PATH_MAX_BYTES. */
 const char *files_container_path(const char *root, const char *container, const char *file,
 				 char *buffer, size_t size);

@@ -196,26 +196,47 @@ int template_parse(const char *text, size_t size, const char *what, struct templ
 	return 0;
 }
 
+static int load_file(const char *path, struct template **ret, struct error *err)
+{
+	_cleanup_buffer_ struct buffer text = BUFFER_INIT(TEMPLATE_BYTES_MAX);
+	int r = file_read(path, &text, err);
+
+	if (r < 0)
+		return error_prefix(err, r, "failed to load template");
+	return template_parse(buffer_string(&text), text.size, path, ret, err);
+}
+
 int template_load(const char *root, struct template **ret, struct error *err)
 {
-	struct buffer text = BUFFER_INIT(TEMPLATE_BYTES_MAX);
 	const char *value = getenv("ARGO_TEMPLATE");
 	char path[PATH_MAX_BYTES];
-	int r;
 
-	if (value && strcmp(value, TEMPLATE_OFFLOADED) != 0)
-		return template_parse(value, strlen(value), "template (ARGO_TEMPLATE)", ret, err);
+	if (value && strcmp(value, TEMPLATE_OFFLOADED) == 0)
+		return load_file(TEMPLATE_OFFLOADED_FILE, ret, err);
 	if (value)
-		snprintf(path, sizeof(path), "%s", TEMPLATE_OFFLOADED_FILE);
-	else
-		snprintf(path, sizeof(path), "%s/template", root);
-	r = file_read(path, &text, err);
-	if (r < 0)
-		error_prefix(err, r, "failed to load template");
-	else
-		r = template_parse(buffer_string(&text), text.size, path, ret, err);
-	buffer_done(&text);
-	return r;
+		return template_parse(value, strlen(value), "template (ARGO_TEMPLATE)", ret, err);
+	snprintf(path, sizeof(path), "%s/template", root);
+	return load_file(path, ret, err);
+}
+
+int template_load_installed(const char *root, struct template **ret, struct error *err)
+{
+	char path[PATH_MAX_BYTES];
+
+	snprintf(path, sizeof(path), "%s/template", root);
+	if (access(path, F_OK) < 0 && errno == ENOENT)
+		return template_load(root, ret, err);
+	return load_file(path, ret, err);
+}
+
+int template_install(const struct template *template, const char *root, struct error *err)
+{
+	_cleanup_buffer_ struct buffer text = BUFFER_INIT(TEMPLATE_BYTES_MAX);
+	char path[PATH_MAX_BYTES];
+	int r = json_print(template->json, &text, err);
+
+	snprintf(path, sizeof(path), "%s/template", root);
+	return r < 0 ? r : file_replace(path, buffer_string(&text), text.size, 0444, err);
 }
 
 const char *template_find_mount(const struct template *template, const char *path)

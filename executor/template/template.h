@@ -61,6 +61,12 @@ struct template
  */
 int template_load(const char *root, struct template **ret, struct error *err);
 
+/* The other way round, for wrappers: their environment is the user's. */
+int template_load_installed(const char *root, struct template **ret, struct error *err);
+
+/* Writes <root>/template (0444) for the wrappers and `wait`. */
+int template_install(const struct template *template, const char *root, struct error *err);
+
 /* From text, for those and for tests. `what` names the source. */
 int template_parse(const char *text, size_t size, const char *what, struct template **ret,
 		   struct error *err);

@@ -23,14 +23,23 @@ CASES = [
     "artifact-passing",
     "bad-command",
     "bad-input-artifact",
+    "container-set",
     "exit-code-failure",
     "hello-world",
+    "initless-artifact-passing",
+    "initless-bad-input-artifact",
+    "initless-container-set",
+    "initless-hello-world",
+    "initless-script",
+    "initless-volume-artifacts",
     "large-template",
     "missing-output-parameter",
     "non-root",
     "output-parameter",
+    "progress",
     "read-only-root",
     "script",
+    "sidecar",
     "volume-artifacts",
 ]
 
@@ -38,6 +47,9 @@ CASES = [
 # content is compared in tests of their own below.
 SIZE_MAY_DIFFER = (".tgz", ".zip")
 LOGS_WITH_DATES = {
+    "artifact-passing-29fjd/artifact-passing-29fjd-use-2207195094/main.log",
+    "script-lgqlk/script-lgqlk-print-4206167460/main.log",
+    "volume-artifacts-v6rjr/volume-artifacts-v6rjr/main.log",
     "archives-gtmk6/archives-gtmk6-use-2940135226/main.log",
     "non-root-jtxs2/non-root-jtxs2/main.log",
     "read-only-root-blhbk/read-only-root-blhbk/main.log",
@@ -80,7 +92,11 @@ def test_objects(finished: tuple[str, list[PodRun], Lab]) -> None:
     case, runs, lab = finished
     recorded = recorded_objects(case)
     if not recorded:
-        assert case in ("artifact-passing", "bad-input-artifact", "bad-command")
+        assert case.removeprefix("initless-") in (
+            "artifact-passing",
+            "bad-input-artifact",
+            "bad-command",
+        )
         return
     prefix = runs[0].pod["metadata"]["labels"]["workflows.argoproj.io/workflow"] + "/"
     ours = lab.objects(prefix)
@@ -141,3 +157,15 @@ def test_logs_of_the_user(lab: Lab) -> None:
     lab.run_case("script")
     log = lab.get("script-pgds2/script-pgds2-print-126124537/main.log").decode()
     assert log.startswith("result was: 42\n/argo/staging/script\n")
+
+
+def test_stubborn_sidecar_is_killed_when_its_grace_ends(lab: Lab) -> None:
+    """The record's sidecar ignores SIGTERM and lived until the pod's deadline, 49 s too long. The
+    pod fails all the same (137 of a sidecar), but it ends after the grace period of 10 s."""
+    (run,) = lab.run_case("sidecar-stubborn")
+    containers = run.result.containers
+    assert containers["stubborn"].exit_code == 137
+    assert containers["main"].exit_code == containers["wait"].exit_code == 0
+    late = containers["stubborn"].finished - containers["main"].finished
+    assert 9.5 < late < 15
+    assert run.result.message == ""

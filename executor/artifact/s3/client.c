@@ -203,8 +203,8 @@ static bool region_of_refusal(const struct s3_failure *failure, char region[S3_R
 
 	for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
 		if (strcmp(failure->error.code, codes[i]) == 0) {
-			strcpy(region,
-			       *failure->error.region ? failure->error.region : DEFAULT_REGION);
+			snprintf(region, S3_REGION_MAX, "%s",
+				 *failure->error.region ? failure->error.region : DEFAULT_REGION);
 			return true;
 		}
 	}

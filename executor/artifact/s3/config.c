@@ -198,7 +198,7 @@ static int parse_options(struct s3_config *config, struct json_object *location,
 {
 	struct json_object *bucket = json_get(location, "createBucketIfNotPresent");
 	const char *style = json_get_string(location, "addressingStyle", "");
-	bool want_encryption;
+	bool want_encryption = false;
 	int r;
 
 	if (strcmp(style, "path") == 0)

@@ -153,7 +153,7 @@ int s3_put_file(struct s3_client *client, const char *key, const char *content_t
 		uint64_t size, struct error *err)
 {
 	struct http_body whole = { .has_file = true, .fd = fd, .size = size };
-	struct s3_file_plan plan;
+	struct s3_file_plan plan = { 0 };
 	bool is_gone = false;
 	int r = s3_file_plan(&plan, size, client->context.log, err);
 

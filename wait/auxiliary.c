@@ -1,0 +1,257 @@
+#include "wait/auxiliary.h"
+
+#include "executor/base/cleanup.h"
+#include "executor/base/version.h"
+#include "executor/process/files.h"
+#include "executor/report/failure.h"
+#include "executor/report/outputs.h"
+#include "executor/stage/save.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stddef.h>
+#include <sys/stat.h>
+
+/* What was captured for the report. */
+struct captured {
+	struct json_object *values, *artifacts, *logs;
+	struct buffer result;
+	bool has_result;
+};
+
+static void on_signal(struct signals *signals, const struct signalfd_siginfo *info)
+{
+	struct auxiliary *self =
+		(struct auxiliary *)((char *)signals - offsetof(struct auxiliary, signals));
+	int signo = (int)info->ssi_signo;
+
+	if (signo != SIGTERM && signo != SIGINT && signo != SIGQUIT && signo != SIGHUP)
+		return;
+	log_debug(self->log, "Asked to finish up", log_int("signal", signo));
+	if (self->is_before_main)
+		event_loop_cancel(self->loop);
+	mains_finish_up(&self->mains);
+}
+
+static void on_deadline(struct mains *mains)
+{
+	struct auxiliary *self =
+		(struct auxiliary *)((char *)mains - offsetof(struct auxiliary, mains));
+
+	termination_write(self->role->termination_log, "Step exceeded its deadline", NULL);
+}
+
+/* --- set-up ----------------------------------------------------------------------------- */
+
+static int set_up_waiting(struct auxiliary *self, struct error *err)
+{
+	int r = environment_load(&self->environment, err);
+
+	if (r < 0)
+		return r;
+	self->loop = event_loop_new();
+	if (!self->loop)
+		return error_errno(err, -errno, "epoll");
+	r = template_load(FILES_VAR_RUN_ARGO, &self->template, err);
+	if (r == 0)
+		r = mains_init(&self->mains, self->loop, self->template, &self->environment,
+			       FILES_VAR_RUN_ARGO, self->log, err);
+	if (r < 0)
+		return r;
+	self->mains.on_deadline = on_deadline;
+	r = signals_start(&self->signals, self->loop, on_signal);
+	return r < 0 ? error_errno(err, r, "signalfd") : 0;
+}
+
+static int set_up_reporting(struct auxiliary *self, struct error *err)
+{
+	struct http_client_options http = { .user_agent = "argoexec" };
+	struct task_result_identity identity = {
+		.node_id = self->environment.node_id,
+		.workflow_name = self->environment.workflow_name,
+		.workflow_uid = self->environment.workflow_uid,
+		.instance_id = self->environment.instance_id,
+	};
+	int r = transient_pattern_from_environment(&self->pattern, err);
+
+	if (r == 0)
+		r = kube_config_load(self->role->kube, &self->config, err);
+	if (r < 0)
+		return r;
+	if (self->config.ca_error.code)
+		log_warn(self->log, "Trusting the system's certificates for the API server",
+			 log_error_field(&self->config.ca_error));
+	self->http = http_client_new(self->loop, &http, err);
+	if (!self->http)
+		return err->code;
+	self->kube = kube_client_new(self->http, &self->config, self->pattern);
+	if (!self->kube)
+		return error_set(err, -ENOMEM, "out of memory");
+	identity.namespace = kube_client_namespace(self->kube);
+	self->result = task_result_new(self->kube, &identity, self->log, err);
+	return self->result ? 0 : err->code;
+}
+
+/* --- after main ------------------------------------------------------------------------- */
+
+void auxiliary_note(struct auxiliary *self, const char *what, const struct error *err)
+{
+	log_error(self->log, what, log_error_field(err));
+	error_list_add(&self->errors, err);
+}
+
+struct stage auxiliary_stage(struct auxiliary *self)
+{
+	return (struct stage){
+		.template = self->template,
+		.log = self->log,
+		.store = { .loop = self->loop,
+			   .http = self->http,
+			   .log = self->log,
+			   .secret_directory = STAGE_SECRETS },
+		.root = FILES_VAR_RUN_ARGO,
+		.inputs = STAGE_INPUTS,
+		.main_root = STAGE_MAIN_ROOT,
+		.script = STAGE_SCRIPT,
+		.manifest = STAGE_MANIFEST,
+		.scratch = STAGE_SCRATCH,
+		.is_initless = self->environment.is_initless,
+	};
+}
+
+/* The outputs proper; a resource's are reported by its own container. */
+static void save_outputs(struct auxiliary *self, const struct stage *stage,
+			 struct captured *captured)
+{
+	struct error err = ERROR_NONE;
+
+	if (self->template->type == TEMPLATE_RESOURCE)
+		return;
+	if (self->environment.wants_script_output && template_has_result(self->template)) {
+		captured->has_result = save_result(stage, &captured->result, &err) == 0;
+		if (!captured->has_result)
+			auxiliary_note(self, "Failed to save the result", &err);
+	}
+	if (save_parameters(stage, captured->values, &err) < 0)
+		auxiliary_note(self, "Failed to save output parameters", &err);
+	if (save_artifacts(stage, captured->artifacts, &err) < 0)
+		auxiliary_note(self, "Failed to save output artifacts", &err);
+}
+
+static void report(struct auxiliary *self, const struct captured *captured)
+{
+	struct outputs_source source = {
+		.template_outputs = json_get(self->template->json, "outputs"),
+		.values = captured->values,
+		.saved_artifacts = captured->artifacts,
+		.log_artifacts = captured->logs,
+		.result = captured->has_result ? buffer_string(&captured->result) : NULL,
+		.result_size = captured->result.size,
+	};
+	_cleanup_json_ struct json_object *outputs = NULL;
+	struct error err = ERROR_NONE;
+
+	if (self->template->type == TEMPLATE_RESOURCE)
+		source.template_outputs = NULL;
+	if (outputs_build(&source, &outputs, &err) < 0 ||
+	    task_result_set_outputs(self->result, outputs, &err) < 0)
+		auxiliary_note(self, "Failed to report all outputs", &err);
+	if (task_result_wait(self->result, TASK_RESULT_PLACEHOLDER, &err) < 0)
+		auxiliary_note(self, "Failed to create the task result", &err);
+	if (task_result_wait(self->result, TASK_RESULT_OUTPUTS, &err) < 0)
+		auxiliary_note(self, "Failed to report outputs", &err);
+}
+
+static int make_room(struct captured *captured)
+{
+	captured->values = json_new_object();
+	captured->artifacts = json_new_array();
+	captured->logs = json_new_array();
+	captured->result = BUFFER_INIT(SAVE_RESULT_BYTES_MAX + 1);
+	return captured->values && captured->artifacts && captured->logs ? 0 : -ENOMEM;
+}
+
+static void save_and_report(struct auxiliary *self, bool has_main_run)
+{
+	struct captured captured = { .values = NULL };
+	struct stage stage = auxiliary_stage(self);
+	struct error err = ERROR_NONE;
+
+	if (make_room(&captured) < 0) {
+		error_set(&err, -ENOMEM, "out of memory");
+		auxiliary_note(self, "Failed to save outputs", &err);
+	} else {
+		if (has_main_run)
+			save_outputs(self, &stage, &captured);
+		if (save_logs(&stage, captured.logs, &err) < 0)
+			auxiliary_note(self, "Failed to save logs", &err);
+		report(self, &captured);
+	}
+	json_free(captured.values);
+	json_free(captured.artifacts);
+	json_free(captured.logs);
+	buffer_done(&captured.result);
+}
+
+/* --- the sequence ----------------------------------------------------------------------- */
+
+int auxiliary_run(struct auxiliary *self, bool has_main_run)
+{
+	struct error err = ERROR_NONE;
+	bool has_failed;
+
+	/* The placeholder makes the controller hold the node open. It is sent while we wait. */
+	task_result_want_placeholder(self->result);
+	progress_init(&self->progress, self->loop, &self->environment, self->result, self->log);
+	if (event_loop_wait_uncancelled(self->loop, &self->mains.is_done) < 0) {
+		error_set(&err, -EIO, "failed to wait for main container to complete");
+		auxiliary_note(self, "Failed to wait", &err);
+	}
+	log_info(self->log, "Main containers completed",
+		 log_int("ended", (int64_t)mains_count(&self->mains, MAIN_ENDED)),
+		 log_int("lost", (int64_t)mains_count(&self->mains, MAIN_LOST)));
+	progress_finish(&self->progress);
+	save_and_report(self, has_main_run);
+	has_failed = self->errors.count > 0;
+	task_result_finalize(self->result);
+	if (task_result_wait_settled(self->result, &err) < 0 && !has_failed)
+		auxiliary_note(self, "Failed to finalize the report", &err);
+	error_list_terminate(&self->errors, self->role->termination_log, NULL);
+	return has_failed ? ROLE_FAILED : ROLE_OK;
+}
+
+void auxiliary_release(struct auxiliary *self)
+{
+	progress_done(&self->progress);
+	task_result_free(self->result);
+	kube_client_free(self->kube);
+	http_client_free(self->http);
+	kube_config_done(&self->config);
+	transient_pattern_free(self->pattern);
+	mains_done(&self->mains);
+	signals_done(&self->signals);
+	template_free(self->template);
+	event_loop_free(self->loop);
+}
+
+int auxiliary_set_up(struct auxiliary *self, const struct role *role)
+{
+	struct error err = ERROR_NONE;
+	int r;
+
+	*self = (struct auxiliary){ .role = role, .log = &role->log };
+	signals_block_all(&self->signals);
+	umask(0);
+	r = set_up_waiting(self, &err);
+	if (r == 0)
+		r = set_up_reporting(self, &err);
+	if (r == 0) {
+		log_info(self->log, "Starting", log_string("version", version_text()),
+			 log_string("containerName", self->environment.container_name),
+			 log_string("podName", self->environment.pod_name),
+			 log_duration("grace", self->environment.grace_s * 1000000000LL));
+		return ROLE_OK;
+	}
+	failure_report(role, &err);
+	return r == -ENXIO ? ROLE_BAD_START : ROLE_BAD_SETUP;
+}

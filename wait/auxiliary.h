@@ -1,0 +1,49 @@
+/*
+ * What `wait` and `supervisor` have in common: the container beside the main containers, which
+ * waits for them, saves what they leave and reports it. SIGTERM never aborts that: the controller
+ * sends one after every step, and it means "finish up".
+ */
+#pragma once
+
+#include "executor/base/role.h"
+#include "executor/http/transient.h"
+#include "executor/process/signals.h"
+#include "executor/report/task_result.h"
+#include "executor/report/termination.h"
+#include "executor/stage/stage.h"
+#include "wait/mains.h"
+#include "wait/progress.h"
+
+struct auxiliary {
+	const struct role *role;
+	const struct log *log;
+	struct environment environment;
+	struct template *template;
+	struct event_loop *loop;
+	struct signals signals;
+	struct mains mains;
+	struct progress progress;
+	struct http_client *http;
+	struct kube_config config;
+	struct kube_client *kube;
+	struct transient_pattern *pattern;
+	struct task_result *result;
+	struct error_list errors;
+	/* SIGTERM also cancels the loop: the main containers have not been let go yet. */
+	bool is_before_main;
+};
+
+/* Blocks signals, reads environment, template and cluster configuration, opens the channel for the
+ * wrappers. A failure has been reported; the exit status is returned then, else 0. */
+int auxiliary_set_up(struct auxiliary *self, const struct role *role);
+
+/* Logs and collects an error; the first one becomes the termination message. */
+void auxiliary_note(struct auxiliary *self, const char *what, const struct error *err);
+
+struct stage auxiliary_stage(struct auxiliary *self);
+
+/* Makes the placeholder, waits for the main containers, saves, reports, finalizes. The outputs are
+ * left out when main never ran. Returns the exit status. */
+int auxiliary_run(struct auxiliary *self, bool has_main_run);
+
+void auxiliary_release(struct auxiliary *self);

@@ -1,0 +1,100 @@
+#include "wait/supervisor.h"
+
+#include "executor/base/fd.h"
+#include "executor/process/files.h"
+#include "executor/stage/load.h"
+#include "wait/auxiliary.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+
+/* A wrapper takes a supervisor for dead after 30 s without a sign (Argo 4.1). */
+#define HEARTBEAT_MS 5000
+
+#define STATUS FILES_VAR_RUN_ARGO "/" FILES_STATUS_NAME
+
+struct supervisor {
+	struct auxiliary auxiliary;
+	struct event_timer heartbeat;
+};
+
+static int write_status(const char *word, const char *message, struct error *err)
+{
+	char text[ERROR_MESSAGE_MAX + 16];
+	int size = snprintf(text, sizeof(text), "%s\n%s", word, message);
+
+	return file_replace(STATUS, text, (size_t)size, 0644, err);
+}
+
+static void beat(struct event_timer *timer)
+{
+	struct supervisor *self =
+		(struct supervisor *)((char *)timer - offsetof(struct supervisor, heartbeat));
+	struct error err = ERROR_NONE;
+
+	if (write_status(FILES_STATUS_RUNNING, "", &err) < 0)
+		log_warn(self->auxiliary.log, "No heartbeat", log_error_field(&err));
+	event_timer_set(timer, HEARTBEAT_MS);
+}
+
+static int load(struct supervisor *self, struct error *err)
+{
+	struct stage stage = auxiliary_stage(&self->auxiliary);
+	int r = write_status(FILES_STATUS_RUNNING, "", err);
+
+	if (r == 0) {
+		r = event_timer_init(&self->heartbeat, self->auxiliary.loop, beat);
+		if (r < 0)
+			return error_errno(err, r, "timerfd");
+		event_timer_set(&self->heartbeat, HEARTBEAT_MS);
+		r = template_install(self->auxiliary.template, FILES_VAR_RUN_ARGO, err);
+	}
+	if (r == 0)
+		r = load_files(&stage, err);
+	if (r == 0) {
+		r = load_inputs(&stage, err);
+		if (r < 0)
+			error_prefix(err, r, "failed to load non-plugin input artifacts");
+	}
+	/* A stop that came while nothing was waited for still counts. */
+	if (r == 0 && event_loop_poll(self->auxiliary.loop) == -ECANCELED)
+		r = event_loop_cancelled_error(err);
+	return r;
+}
+
+/* Loads, and tells the main containers. True if they may run. */
+static bool prepare_main(struct supervisor *self)
+{
+	struct auxiliary *auxiliary = &self->auxiliary;
+	struct error err = ERROR_NONE;
+	int r;
+
+	auxiliary->is_before_main = true;
+	r = load(self, &err);
+	auxiliary->is_before_main = false;
+	event_timer_done(&self->heartbeat);
+	if (r == 0)
+		r = write_status(FILES_STATUS_READY, "", &err);
+	if (r == 0)
+		return true;
+	if (event_loop_is_cancelled(auxiliary->loop)) {
+		error_set(&err, -ECANCELED, "stopped before the inputs were loaded");
+		event_loop_resume(auxiliary->loop);
+	}
+	auxiliary_note(auxiliary, "Failed before main", &err);
+	if (write_status(FILES_STATUS_FAILED, err.message, &err) < 0)
+		auxiliary_note(auxiliary, "Failed to tell the main containers", &err);
+	return false;
+}
+
+int supervisor_main(const struct role *role)
+{
+	struct supervisor self = { .heartbeat = { .callback = NULL } };
+	int code = auxiliary_set_up(&self.auxiliary, role);
+
+	if (code == ROLE_OK)
+		code = auxiliary_run(&self.auxiliary, prepare_main(&self));
+	auxiliary_release(&self.auxiliary);
+	return code;
+}
