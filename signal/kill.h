@@ -1,7 +1,6 @@
 /*
  * `argoexec kill SIGNAL PID`: what the controller executes in a container to stop it. It is the
- * hot path of every stop request, so it does nothing but kill(2): no files, no environment, no
- * loop.
+ * hot path of every stop request, so it is kill(2) and next to nothing else: no loop, no template.
  */
 #pragma once
 

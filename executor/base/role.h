@@ -5,7 +5,7 @@
 
 struct kube_options;
 
-/* Exit codes that the controller knows (docs/cli.md). */
+/* Exit codes that the controller knows (docs/errors.md). */
 enum {
 	ROLE_OK = 0,
 	ROLE_BAD_START = 1, /* wrong log flags, not started by a controller */
