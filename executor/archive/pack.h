@@ -3,7 +3,7 @@
  * does not grow with the tree (except a directory's names while it is read, and zip's own list).
  *
  *	struct pack_options options = { .format = PACK_TAR_GZ, .level = DEFLATE_DEFAULT };
- *	r = pack_tree(AT_FDCWD, "/mainctrfs/work/out", &options, &upload.writer, &result, &err);
+ *	r = pack_tree(AT_FDCWD, "/mainctrfs/data/out", &options, &upload.writer, &result, &err);
  *	if (r == 0)
  *		r = upload.writer.finish(&upload.writer, &err);
  *

@@ -43,6 +43,7 @@ struct walk {
 	unsigned links;
 };
 
+/* `rest` is empty or starts with the slash behind the component. */
 static int step_into_link(struct walk *walk, const char *component, const char *rest)
 {
 	char target[4096], combined[sizeof(walk->left)];
@@ -55,7 +56,7 @@ static int step_into_link(struct walk *walk, const char *component, const char *
 		return -EXDEV;
 	if (++walk->links > LINKS_MAX)
 		return -ELOOP;
-	if ((size_t)snprintf(combined, sizeof(combined), "%s/%s", target, rest) >= sizeof(combined))
+	if ((size_t)snprintf(combined, sizeof(combined), "%s%s", target, rest) >= sizeof(combined))
 		return -ENAMETOOLONG;
 	memcpy(walk->left, combined, sizeof(combined));
 	return 0;
@@ -81,62 +82,71 @@ static int pop(struct walk *walk)
 
 static int open_last(struct walk *walk, const char *component, int flags)
 {
-	int fd = openat(walk->stack[walk->depth - 1], component, flags | COMMON_FLAGS | O_NOFOLLOW);
+	int parent_fd = walk->stack[walk->depth - 1];
+	int fd = openat(parent_fd, component, flags | COMMON_FLAGS | O_NOFOLLOW);
+	int r = fd < 0 ? -errno : fd;
+	char target;
 
-	return fd < 0 ? -errno : fd;
+	/* O_DIRECTORY hides that it is a link. */
+	if (r == -ENOTDIR && readlinkat(parent_fd, component, &target, 1) >= 0)
+		return -ELOOP;
+	return r;
 }
 
-/* One component; > 0 is "go on", 0 cannot be, negative an errno. *ret_fd is set at the end. */
+/* One component; 0 is "go on", negative an errno. *ret_fd is set at the end of the way. */
 static int walk_one(struct walk *walk, int flags, enum beneath_links links, int *ret_fd)
 {
-	char component[256], *end;
+	char component[256];
 	const char *start = walk->left + strspn(walk->left, "/");
 	size_t size = strcspn(start, "/");
-	const char *rest = start + size + strspn(start + size, "/");
-	int fd, r;
+	const char *rest = start + size;
+	bool is_last = rest[strspn(rest, "/")] == '\0';
+	int fd, r = 0;
 
 	if (size >= sizeof(component))
 		return -ENAMETOOLONG;
 	memcpy(component, start, size);
 	component[size] = '\0';
-	end = (char *)rest;
-	if (strcmp(component, "..") == 0)
+	if (strcmp(component, "..") == 0) {
 		r = pop(walk);
-	else if (size == 0 || strcmp(component, ".") == 0)
-		r = 0;
-	else {
-		fd = open_last(walk, component, *end ? O_RDONLY | O_DIRECTORY : flags);
-		if ((fd == -ELOOP || fd == -ENOTDIR) && links == BENEATH_FOLLOW) {
-			r = step_into_link(walk, component, rest);
-			return r == -EINVAL ? fd : r < 0 ? r : 1;
-		}
+	} else if (size > 0 && strcmp(component, ".") != 0) {
+		fd = open_last(walk, component,
+			       is_last ? flags | (*rest ? O_DIRECTORY : 0) :
+					 O_RDONLY | O_DIRECTORY);
+		if (fd == -ELOOP && links == BENEATH_FOLLOW)
+			return step_into_link(walk, component, rest);
 		if (fd < 0)
 			return fd;
-		if (!*end) {
+		if (is_last) {
 			*ret_fd = fd;
-			return 1;
+			return 0;
 		}
 		r = push(walk, fd);
 	}
 	if (r < 0)
 		return r;
+	if (is_last) { /* the path ended in `.` or `..`: it is this directory */
+		fd = open_last(walk, ".", flags);
+		if (fd < 0)
+			return fd;
+		*ret_fd = fd;
+		return 0;
+	}
 	memmove(walk->left, rest, strlen(rest) + 1);
-	if (!walk->left[0]) /* the path ended in `.`, `..` or a slash: it is this directory */
-		*ret_fd = open_last(walk, ".", flags);
-	return *ret_fd < -1 ? *ret_fd : 1;
+	return 0;
 }
 
 static int open_by_hand(int root_fd, const char *relative, int flags, enum beneath_links links)
 {
 	struct walk walk = { .depth = 0 };
-	int fd = -1, r = 1;
+	int fd = -1, r = 0;
 
 	if (relative[0] == '/')
 		return -EXDEV;
 	if ((size_t)snprintf(walk.left, sizeof(walk.left), "%s", relative) >= sizeof(walk.left))
 		return -ENAMETOOLONG;
 	walk.stack[walk.depth++] = root_fd;
-	while (r > 0 && fd < 0)
+	while (r == 0 && fd < 0)
 		r = walk_one(&walk, flags, links, &fd);
 	while (walk.depth > 1)
 		close(walk.stack[--walk.depth]);
@@ -164,9 +174,8 @@ int file_open_beneath(const char *root, const char *relative, int flags, enum be
 				 "open %s/%s: a symbolic link on the way leads out of %s", root,
 				 relative, root);
 	if (fd == -ELOOP)
-		return error_set(err, -ELOOP,
-				 "open %s/%s: symbolic links are not followed here", root,
-				 relative);
+		return error_set(err, -ELOOP, "open %s/%s: symbolic links are not followed here",
+				 root, relative);
 	return fd < 0 ? error_errno(err, fd, "open %s/%s", root, relative) : fd;
 }
 

@@ -39,6 +39,7 @@ static int grow(struct buffer *buffer, size_t extra)
 		return -ENOMEM;
 	buffer->data = data;
 	buffer->capacity = capacity;
+	buffer->data[buffer->size] = '\0'; /* a reserve need not be followed by bytes */
 	return 0;
 }
 

@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -174,25 +175,52 @@ static int remove_content(int fd, unsigned depth)
 	return r;
 }
 
+/* Opens a directory for removal; one that shuts us out is opened first. The descriptor, not the
+ * name, is changed: the name may be something else by now. */
+static int open_for_removal(int parent_fd, const char *name)
+{
+	int fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	_cleanup_close_ int path_fd = -1;
+	char link[40];
+
+	if (fd >= 0 || errno != EACCES)
+		return fd < 0 ? -errno : fd;
+	path_fd = openat(parent_fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (path_fd < 0)
+		return -errno;
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", path_fd);
+	if (chmod(link, 0700) < 0)
+		return -EACCES;
+	fd = openat(path_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
 static int remove_entry(int parent_fd, const char *name, unsigned depth)
 {
-	int fd, r;
+	int r;
 
-	if (unlinkat(parent_fd, name, 0) == 0 || errno == ENOENT)
-		return 0;
-	if (errno != EISDIR && errno != EPERM)
-		return -errno;
 	if (depth > REMOVE_DEPTH_MAX)
 		return -ELOOP;
-	fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0 && errno == EACCES && fchmodat(parent_fd, name, 0700, 0) == 0)
-		fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0)
-		return errno == ENOENT ? 0 : -errno;
-	r = remove_content(fd, depth);
-	if (r < 0)
-		return r;
-	return unlinkat(parent_fd, name, AT_REMOVEDIR) < 0 && errno != ENOENT ? -errno : 0;
+	/* A few rounds: somebody may put a file where a directory was, and the other way round. */
+	for (unsigned i = 0; i < 4; i++) {
+		if (unlinkat(parent_fd, name, 0) == 0 || errno == ENOENT)
+			return 0;
+		if (errno != EISDIR && errno != EPERM)
+			return -errno;
+		r = open_for_removal(parent_fd, name);
+		if (r == -ENOENT)
+			return 0;
+		if (r >= 0) {
+			r = remove_content(r, depth);
+			if (r == 0 && unlinkat(parent_fd, name, AT_REMOVEDIR) < 0)
+				r = -errno;
+		}
+		if (r == 0 || r == -ENOENT)
+			return 0;
+		if (r != -ENOTDIR && r != -ELOOP && r != -ENOTEMPTY)
+			return r;
+	}
+	return r;
 }
 
 int path_remove_tree(const char *path, struct error *err)

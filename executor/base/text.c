@@ -9,6 +9,26 @@ static bool is_continuation(unsigned char c)
 	return (c & 0xc0) == 0x80;
 }
 
+/* What each first byte allows: the length, and the range of the second byte, which is what rules
+ * out overlong forms, surrogates and code points above U+10FFFF (RFC 3629, section 4). */
+static const struct lead {
+	unsigned char first, last, length, low, high;
+} leads[] = {
+	{ 0xc2, 0xdf, 2, 0x80, 0xbf }, { 0xe0, 0xe0, 3, 0xa0, 0xbf }, { 0xe1, 0xec, 3, 0x80, 0xbf },
+	{ 0xed, 0xed, 3, 0x80, 0x9f }, { 0xee, 0xef, 3, 0x80, 0xbf }, { 0xf0, 0xf0, 4, 0x90, 0xbf },
+	{ 0xf1, 0xf3, 4, 0x80, 0xbf }, { 0xf4, 0xf4, 4, 0x80, 0x8f },
+};
+
+static size_t match(const struct lead *lead, const unsigned char *s, size_t size)
+{
+	if (size < lead->length || s[1] < lead->low || s[1] > lead->high)
+		return 0;
+	for (size_t i = 2; i < lead->length; i++)
+		if (!is_continuation(s[i]))
+			return 0;
+	return lead->length;
+}
+
 size_t text_utf8_length(const char *p, size_t size)
 {
 	const unsigned char *s = (const unsigned char *)p;
@@ -17,23 +37,9 @@ size_t text_utf8_length(const char *p, size_t size)
 		return 0;
 	if (s[0] < 0x80)
 		return 1;
-	if (s[0] >= 0xc2 && s[0] <= 0xdf)
-		return size >= 2 && is_continuation(s[1]) ? 2 : 0;
-	if (s[0] >= 0xe0 && s[0] <= 0xef) {
-		if (size < 3 || !is_continuation(s[1]) || !is_continuation(s[2]))
-			return 0;
-		if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f))
-			return 0;
-		return 3;
-	}
-	if (s[0] >= 0xf0 && s[0] <= 0xf4) {
-		if (size < 4 || !is_continuation(s[1]) || !is_continuation(s[2]) ||
-		    !is_continuation(s[3]))
-			return 0;
-		if ((s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
-			return 0;
-		return 4;
-	}
+	for (size_t i = 0; i < sizeof(leads) / sizeof(leads[0]); i++)
+		if (s[0] >= leads[i].first && s[0] <= leads[i].last)
+			return match(&leads[i], s, size);
 	return 0;
 }
 

@@ -17,8 +17,8 @@ const char *version_text(void)
 
 void version_print_details(int fd)
 {
-	dprintf(fd, "  BuildDate: %s\n  GitCommit: %s\n  GitTreeState: %s\n", BUILD_DATE, GIT_COMMIT,
-		GIT_TREE_STATE);
+	dprintf(fd, "  BuildDate: %s\n  GitCommit: %s\n  GitTreeState: %s\n", BUILD_DATE,
+		GIT_COMMIT, GIT_TREE_STATE);
 	if (GIT_TAG[0])
 		dprintf(fd, "  GitTag: %s\n", GIT_TAG);
 	dprintf(fd, "  Compiler: gcc %s\n  Platform: %s\n", __VERSION__, PLATFORM);

@@ -212,10 +212,13 @@ static void every_level_is_read_by_gzip(void **state)
 
 		header[8] = level == 9 ? 2 : level == 1 ? 4 : 0;
 		assert_memory_equal(archive.data.data, header, sizeof(header));
+		/* Repetitive text: Huffman codes alone leave much more of it. */
 		if (level == 0)
 			assert_true(archive.data.size > 300000);
+		else if (level == DEFLATE_HUFFMAN)
+			assert_in_range(archive.data.size, 50000, 250000);
 		else
-			assert_true(archive.data.size < 250000);
+			assert_true(archive.data.size < 50000);
 		save(&archive, sandbox_path("x.tgz"));
 		assert_int_equal(RUN(&content, "tar", "-xOzf", sandbox_path("x.tgz"), "f"), 0);
 		assert_int_equal(content.size, 300000);
@@ -314,6 +317,7 @@ static void many_zip_entries_need_zip64(void **state)
 	_cleanup_zip_writer_ struct zip_writer zip;
 	_cleanup_buffer_ struct buffer list = BUFFER_INIT(100000);
 	struct error err = ERROR_NONE;
+	const char *end;
 	char name[16];
 
 	(void)state;
@@ -327,6 +331,11 @@ static void many_zip_entries_need_zip64(void **state)
 		assert_int_equal(zip_writer_begin(&zip, &member, &err), 0);
 	}
 	assert_int_equal(zip_writer_finish(&zip, &err), 0);
+	/* Python trusts the directory more than the counts: the zip64 end record, its locator (20
+	 * bytes) and the plain end record (22) come last. */
+	end = archive.data.data + archive.data.size - 56 - 20 - 22;
+	assert_memory_equal(end, "PK\6\6", 4);
+	assert_memory_equal(end + 32, "\x40\x00\x01\0\0\0\0\0", 8);
 	save(&archive, sandbox_path("x.zip"));
 	assert_int_equal(RUN(&list, "python3", "-c", python, sandbox_path("x.zip")), 0);
 	assert_string_equal(buffer_string(&list), "65600 m/65599\n");
