@@ -7,7 +7,9 @@
 
 FROM debian:bookworm-slim AS build
 WORKDIR /src
-COPY scripts scripts
+COPY scripts/setup-build.sh scripts/
+COPY scripts/lib scripts/lib
+COPY scripts/packages scripts/packages
 RUN scripts/setup-build.sh
 COPY . .
 ARG ARGOEXEC_VERSION=

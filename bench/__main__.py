@@ -103,7 +103,8 @@ def main() -> int:
     names = sys.argv[1:] or list(BENCHES)
     unknown = [name for name in names if name not in BENCHES]
     if unknown:
-        print(f"bench: no such bench: {' '.join(unknown)} (of {' '.join(BENCHES)})", file=sys.stderr)
+        known = " ".join(BENCHES)
+        print(f"bench: no such bench: {' '.join(unknown)} (of {known})", file=sys.stderr)
         return 2
     if os.geteuid() != 0:
         print("bench: needs root (namespaces, mounts)", file=sys.stderr)

@@ -5,10 +5,17 @@ from __future__ import annotations
 import statistics
 from dataclasses import dataclass, field
 
-KB, MB = 1e3, 1e6
+MB = 1e6
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 # Unit -> how it is shown.
-UNITS = {"ms": (1e-3, "ms"), "MB": (MB, "MB"), "KiB": (KIB, "KiB"), "x": (1.0, "x"), "": (1.0, "")}
+UNITS = {
+    "ms": (1e-3, "ms"),
+    "s": (1.0, "s"),
+    "MB": (MB, "MB"),
+    "KiB": (KIB, "KiB"),
+    "x": (1.0, "x"),
+    "": (1.0, ""),
+}
 
 
 @dataclass(frozen=True)

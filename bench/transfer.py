@@ -82,7 +82,7 @@ def _through(subject: Subject, directory: Path, lab: Lab, server: Any, name: str
     return [
         Figure("transfer", f"{label}, down: peak resident of init", "MB", [init.peak_rss], [peak]),
         Figure("transfer", "  temporary bytes written", "KiB", [temporary], [Bar(SMALL)]),
-        Figure("transfer", "  time of init", "ms", [seconds[0]]),
+        Figure("transfer", "  time of init", "s", [seconds[0]]),
         Figure(
             "transfer",
             f"{label}, up plain and tar.gz: peak resident of wait",
@@ -91,7 +91,7 @@ def _through(subject: Subject, directory: Path, lab: Lab, server: Any, name: str
             [peak],
         ),
         Figure("transfer", "  bytes written", "KiB", [wait.io["wchar"]], [Bar(SMALL)]),
-        Figure("transfer", "  time of wait", "ms", [seconds[1]]),
+        Figure("transfer", "  time of wait", "s", [seconds[1]]),
     ]
 
 

@@ -367,6 +367,8 @@ static void record(struct emissary *self, int code)
 
 	if (!self->directory[0])
 		return;
+	/* The command may have removed it; without its directory the code is lost. */
+	(void)files_make_container_directory(ROOT, self->environment.container_name, &err);
 	if (files_write_exit_code(ROOT, self->environment.container_name, code, &err) < 0)
 		log_error(&self->role->log, "Failed to write exit code", log_error_field(&err));
 }

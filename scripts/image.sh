@@ -27,6 +27,7 @@ command -v buildah >/dev/null 2>&1 || die "buildah is not installed: scripts/set
 
 base=debian:bookworm-slim
 cache=$PWD/build/image
+storage_mib_max=4096
 mkdir -p "$cache" "$out"
 out=$(realpath "$out")
 scratch=$(mktemp -d "$cache/.work.XXXXXX")
@@ -71,10 +72,19 @@ provide_base() {
 	rm -rf "$scratch/base" "$scratch/base.tar"
 }
 
+# Each build of other sources leaves layers behind.
+drop_old_layers() {
+	if [ "$(du -sm "$cache/storage" 2>/dev/null | cut -f 1)" -gt "$storage_mib_max" ]; then
+		say "dropping the layers of earlier builds"
+		buildah rmi --prune >/dev/null
+	fi
+}
+
 # Libraries once rebuilt inside the base are lent to the next build, which verifies them.
 lend_libraries() {
 	local own=$cache/deps
 	mkdir -p "$own"
+	# shellcheck source=/dev/null
 	. /etc/os-release
 	if [ "${VERSION_ID:-}" = 12 ] && [ -z "$(ls -A "$own")" ] && [ -e build/deps/"$(uname -m)"/stamp ]; then
 		cp -a build/deps/. "$own/"
@@ -119,6 +129,7 @@ if [ -n "$prebuilt" ]; then
 	file=$scratch/Dockerfile
 else
 	provide_base
+	drop_old_layers
 	lend_libraries
 	file=Dockerfile
 fi

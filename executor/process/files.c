@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Longest content of a one-number file that is looked at. */
+/* A file with as much as this holds more than a number. */
 #define NUMBER_BYTES_MAX 32
 
 const char *files_container_path(const char *root, const char *container, const char *file,
@@ -73,7 +73,7 @@ static int read_number(const char *path, int low, int high)
 	if (fd < 0)
 		return errno == ENOENT ? -ENOENT : -EINVAL;
 	n = read(fd, text, NUMBER_BYTES_MAX);
-	if (n < 0)
+	if (n < 0 || n == NUMBER_BYTES_MAX || memchr(text, '\0', (size_t)n))
 		return -EINVAL;
 	while (n > 0 && strchr(" \t\r\n", text[n - 1]))
 		n--;

@@ -124,7 +124,8 @@ def one_pod(lab: Lab, path: Path) -> bool:
 
 
 def version() -> str:
-    done = subprocess.run([BINARY, "version", "--short"], capture_output=True, text=True, check=True)
+    argv = [BINARY, "version", "--short"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
     return done.stdout.strip()
 
 

@@ -65,9 +65,10 @@ def _archive(node: str) -> dict[str, Any]:
 def pods() -> list[tuple[str, dict[str, Any]]]:
     """What each step is about, and its pod."""
     first, second = f"{WORKFLOW}-count-1417022814", f"{WORKFLOW}-check-2268453051"
+    text = {"name": "text", "path": "/data/text.txt", "raw": {"data": _TEXT}}
     count = {
         "name": "count",
-        "inputs": {"artifacts": [{"name": "text", "path": "/data/text.txt", "raw": {"data": _TEXT}}]},
+        "inputs": {"artifacts": [text]},
         "outputs": {
             "parameters": [{"name": "words", "valueFrom": {"path": "/tmp/words"}}],
             "artifacts": [
