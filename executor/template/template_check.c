@@ -66,6 +66,14 @@ static const struct rule artifact_rules[] = {
 	{ NULL, OBJECT, false },
 };
 
+/* What decides where an object is: a wrong kind must not pass for a field that is not there. */
+static const struct rule s3_rules[] = {
+	{ "endpoint", STRING, false },
+	{ "bucket", STRING, false },
+	{ "key", STRING, false },
+	{ NULL, OBJECT, false },
+};
+
 static const struct rule archive_rules[] = {
 	{ "none", OBJECT, false },
 	{ "tar", OBJECT, false },
@@ -139,6 +147,10 @@ static int check_artifact(struct json_object *artifact, const char *where, struc
 	r = check_name(name, where, err);
 	if (r == 0)
 		r = check_mode(artifact, where, err);
+	if (r == 0 && json_get(artifact, "s3")) {
+		snprintf(inner, sizeof(inner), "%s.s3", where);
+		r = check_fields(json_get(artifact, "s3"), inner, s3_rules, err);
+	}
 	archive = json_get(artifact, "archive");
 	if (r < 0 || !archive)
 		return r;
