@@ -117,9 +117,10 @@ static void on_hello(void *context, const char *container, pid_t peer)
 	struct mains *mains = context;
 	ssize_t i = find(mains, container);
 
-	(void)peer;
 	if (i < 0 || mains->states[i] != MAIN_UNSEEN)
 		return;
+	log_debug(mains->log, "A wrapper has connected", log_string("containerName", container),
+		  log_int("pid", peer));
 	enter(mains, (size_t)i, MAIN_ALIVE);
 	forward_signal_file(mains, container);
 	if (mains->pending_signal)

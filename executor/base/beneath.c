@@ -9,7 +9,11 @@
 #include <string.h>
 #include <sys/syscall.h>
 
-#define COMMON_FLAGS (O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
+/* openat2 refuses the last two beside O_PATH, which opens nothing that could block. */
+static int add_common(int flags)
+{
+	return flags & O_PATH ? flags | O_CLOEXEC : flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+}
 
 /* Attempts before the walk is done by hand, which has no such doubts. */
 #define ROUNDS_MAX 32
@@ -20,7 +24,7 @@
 static int open_by_kernel(int root_fd, const char *relative, int flags, enum beneath_links links)
 {
 	struct open_how how = {
-		.flags = (uint64_t)(unsigned)(flags | COMMON_FLAGS),
+		.flags = (uint64_t)(unsigned)add_common(flags),
 		.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS |
 			   (links == BENEATH_REFUSE ? RESOLVE_NO_SYMLINKS : 0),
 	};
@@ -89,7 +93,7 @@ static int pop(struct walk *walk)
 static int open_last(struct walk *walk, const char *component, int flags)
 {
 	int parent_fd = walk->stack[walk->depth - 1];
-	int fd = openat(parent_fd, component, flags | COMMON_FLAGS | O_NOFOLLOW);
+	int fd = openat(parent_fd, component, add_common(flags) | O_NOFOLLOW);
 	int r = fd < 0 ? -errno : fd;
 	char target;
 

@@ -227,15 +227,42 @@ static bool is_directory(const char *path)
 	return lstat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
+/*
+ * A volume may hold what others put there, also symbolic links: whatever of the way to the target
+ * exists must lead to a place inside the volume.
+ */
+static int check_way(const struct stage *stage, const char *mount, const char *path,
+		     struct error *err)
+{
+	_cleanup_free_ char *way = strdup(path + strlen(mount));
+	char root[PATH_MAX_BYTES];
+	int fd = -ENOENT;
+
+	if (!way)
+		return error_set(err, -ENOMEM, "out of memory");
+	snprintf(root, sizeof(root), "%s%s", stage->main_root, mount);
+	/* The last component is replaced, not followed; what is missing is made by us. */
+	for (char *slash = strrchr(way, '/'); slash && fd == -ENOENT; slash = strrchr(way, '/')) {
+		*slash = '\0';
+		fd = file_open_beneath(root, way, O_PATH | O_DIRECTORY, BENEATH_FOLLOW, err);
+	}
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0 || fd == -ENOENT ? 0 : fd;
+}
+
 /* What lies at the target already: in our own directory it is from an earlier attempt and goes, a
  * directory in a volume is the user's and stays. */
 static int place(struct loading *self, struct error *err)
 {
 	const struct stage *stage = self->stage;
 	const struct template_artifact *artifact = self->artifact;
-	bool is_in_volume = template_find_mount(stage->template, artifact->path) != NULL;
-	int r;
+	const char *mount = template_find_mount(stage->template, artifact->path);
+	bool is_in_volume = mount != NULL;
+	int r = is_in_volume ? check_way(stage, mount, artifact->path, err) : 0;
 
+	if (r < 0)
+		return r;
 	snprintf(self->target, sizeof(self->target), "%s%s%s",
 		 is_in_volume ? stage->main_root : stage->inputs, is_in_volume ? "" : "/",
 		 is_in_volume ? artifact->path : artifact->name);

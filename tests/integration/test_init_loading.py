@@ -413,6 +413,31 @@ def test_a_file_where_a_directory_is(lab: Lab, tmp_path: Path) -> None:
     assert tree(claim) == {"d": None, "d/kept": b"kept"}
 
 
+@pytest.mark.parametrize("link", ["/var/run/argo", "../../etc", "/etc"])
+def test_a_link_that_leads_out_of_the_volume(lab: Lab, tmp_path: Path, link: str) -> None:
+    """A volume that others write to: init does not follow it to other places of its container."""
+    claim = tmp_path / "claim"
+    claim.mkdir()
+    (claim / "way").symlink_to(link)
+    step = Step(lab, inputs=[artifact("a", "/v/way/x/f", raw("x"))], mounts=[mount("v", "/v")])
+    step.volume("v").pop("emptyDir")
+    step.volume("v")["persistentVolumeClaim"] = {"claimName": "c"}
+    run = step.only_init().run(claims={"c": str(claim)}, volumes_dir=str(tmp_path / "volumes"))
+    assert_failure(run.result.containers["init"], 64, "artifact a failed to load", "leads out")
+    assert not (tmp_path / "volumes/var-run-argo/x").exists()
+
+
+def test_a_link_that_stays_in_the_volume(lab: Lab, tmp_path: Path) -> None:
+    claim = tmp_path / "claim"
+    (claim / "real").mkdir(parents=True)
+    (claim / "way").symlink_to("real")
+    step = Step(lab, inputs=[artifact("a", "/v/way/x/f", raw("x"))], mounts=[mount("v", "/v")])
+    step.volume("v").pop("emptyDir")
+    step.volume("v")["persistentVolumeClaim"] = {"claimName": "c"}
+    assert_ok(step.only_init().run(claims={"c": str(claim)}))
+    assert (claim / "real/x/f").read_text() == "x"
+
+
 def test_mode_and_recurse_mode(lab: Lab, tmp_path: Path) -> None:
     base = Step(lab).prefix
     outside = tmp_path / "outside"
