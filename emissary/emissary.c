@@ -191,6 +191,8 @@ static int prepare(struct emissary *self, struct error *err)
 	if (r < 0)
 		return r;
 	files_container_path(ROOT, name, "", self->directory, sizeof(self->directory));
+	if (files_reserve_exit_code(ROOT, name, err) < 0)
+		log_warn(&self->role->log, "No room for the exit code", log_error_field(err));
 	self->loop = event_loop_new();
 	if (!self->loop)
 		return error_errno(err, -errno, "epoll");
