@@ -52,5 +52,5 @@ def time_limit(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "bar: measures time or size; not for sanitizer builds")
+    config.addinivalue_line("markers", "bar: time, size or linkage of the release build; not for sanitizers")
     config.addinivalue_line("markers", "seconds(n): a limit of its own for this test")

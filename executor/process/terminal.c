@@ -54,7 +54,8 @@ int terminal_init(struct terminal *terminal, struct event_loop *loop)
 		return -errno;
 	raw = terminal->saved;
 	cfmakeraw(&raw);
-	if (tcsetattr(STDIN_FILENO, TCSADRAIN, &raw) < 0)
+	/* Not TCSADRAIN: a terminal that nobody reads would hold us for ever. */
+	if (tcsetattr(STDIN_FILENO, TCSANOW, &raw) < 0)
 		return -errno;
 	terminal->is_raw = true;
 	return event_add(loop, &terminal->input, EPOLLIN);
@@ -70,7 +71,7 @@ void terminal_done(struct terminal *terminal)
 {
 	event_remove(&terminal->input);
 	if (terminal->is_raw)
-		tcsetattr(STDIN_FILENO, TCSADRAIN, &terminal->saved);
+		tcsetattr(STDIN_FILENO, TCSANOW, &terminal->saved);
 	terminal->is_raw = false;
 	terminal_started(terminal);
 	if (terminal->master_fd >= 0)
