@@ -4,7 +4,6 @@
 #include "executor/json/json.h"
 #include "executor/process/files.h"
 #include "executor/process/signals.h"
-#include "executor/report/failure.h"
 #include "signal/client.h"
 
 #include <errno.h>
@@ -50,9 +49,15 @@ static int build_request(const struct role *role, int signo, struct buffer *out,
 	return r < 0 ? error_set(err, r, "out of memory") : json_print(request, out, err);
 }
 
+/* To who asked, and not to the termination log: that one is the container's own. */
+static int fail(const struct error *err)
+{
+	dprintf(STDERR_FILENO, "Error: %s\n", err->message);
+	return ROLE_FAILED;
+}
+
 /* The answer as it is, or what it says went wrong. */
-static int finish(const struct role *role, int status, int wanted, const struct buffer *answer,
-		  struct error *err)
+static int finish(int status, int wanted, const struct buffer *answer, struct error *err)
 {
 	_cleanup_json_ struct json_object *refusal = NULL;
 
@@ -65,8 +70,7 @@ static int finish(const struct role *role, int status, int wanted, const struct 
 		error_set(err, -EPROTO, "refused (%d): %s", status,
 			  json_get_string(refusal, "error", "no reason given"));
 	}
-	failure_report(role, err);
-	return ROLE_FAILED;
+	return fail(err);
 }
 
 int signal_main(const struct role *role)
@@ -81,7 +85,7 @@ int signal_main(const struct role *role)
 	if (status >= 0)
 		status = client_request(FILES_VAR_RUN_ARGO, "POST", "/v1/terminate",
 					buffer_string(&request), &answer, &err);
-	return finish(role, status, 202, &answer, &err);
+	return finish(status, 202, &answer, &err);
 }
 
 static int print_event(const char *text, size_t size)
@@ -97,11 +101,10 @@ int status_main(const struct role *role)
 
 	if (!role->wants_watch) {
 		r = client_request(FILES_VAR_RUN_ARGO, "GET", "/v1/status", NULL, &answer, &err);
-		return finish(role, r, 200, &answer, &err);
+		return finish(r, 200, &answer, &err);
 	}
 	r = client_watch(FILES_VAR_RUN_ARGO, print_event, &err);
 	if (r == 0 || r == -EPIPE)
 		return ROLE_OK;
-	failure_report(role, &err);
-	return ROLE_FAILED;
+	return fail(&err);
 }

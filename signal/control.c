@@ -294,14 +294,17 @@ static int listen_at(struct control *control, const char *root)
 	control->listener.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (control->listener.fd < 0)
 		return -errno;
+	/* Containers of the pod may run under any user; connecting needs write permission. bind(2)
+	 * gives the file the socket's own mode (less the umask), so that no chmod by name is needed,
+	 * which user code could lead elsewhere. */
+	if (fchmod(control->listener.fd, 0666) < 0)
+		return -errno;
 	/* A socket file outlives its process: bind needs the name free. */
 	unlink(address.sun_path);
 	if (bind(control->listener.fd, (struct sockaddr *)&address, sizeof(address)) < 0)
 		return -errno;
 	memcpy(control->path, address.sun_path, sizeof(control->path));
-	/* Containers of the pod may run under any user; connecting needs write permission. */
-	if (chmod(address.sun_path, 0666) < 0 ||
-	    listen(control->listener.fd, CONTROL_CONNECTIONS_MAX) < 0)
+	if (listen(control->listener.fd, CONTROL_CONNECTIONS_MAX) < 0)
 		return -errno;
 	return event_add(control->loop, &control->listener, EPOLLIN);
 }

@@ -49,9 +49,18 @@ def template(lab: Lab, script: str, outputs: list[dict[str, Any]] | None = None)
 
 @contextmanager
 def pod(
-    lab: Lab, script: str, outputs: list[dict[str, Any]] | None = None
+    lab: Lab,
+    script: str,
+    outputs: list[dict[str, Any]] | None = None,
+    deadline: float | None = None,
 ) -> Iterator[tuple[PodRunner, Control]]:
-    with lab.runner(pod_for(template(lab, script, outputs), "wf", "wf-control")) as runner:
+    manifest = pod_for(template(lab, script, outputs), "wf", "wf-control")
+    if deadline is not None:
+        moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + deadline))
+        for variable in manifest["spec"]["containers"][0]["env"]:
+            if variable["name"] == "ARGO_DEADLINE":
+                variable["value"] = moment
+    with lab.runner(manifest) as runner:
         runner.start()
         assert runner.wait_state("main", "running", 20), runner.log("init")
         control = Control(runner.volume_path("var-run-argo"))
@@ -71,7 +80,10 @@ def wait_log(runner: PodRunner, text: str) -> None:
 
 
 def end(runner: PodRunner) -> int | None:
-    return runner.wait(60).containers["main"].exit_code
+    """Main's exit code; wait must have ended well."""
+    containers = runner.wait(60).containers
+    assert containers["wait"].exit_code == 0, runner.log("wait")
+    return containers["main"].exit_code
 
 
 @pytest.fixture
@@ -123,6 +135,28 @@ def test_grace_ends_with_sigkill_and_can_be_shortened(lab: Lab) -> None:
         assert 0.9 < time.monotonic() - started < 15
 
 
+def test_deadline_is_a_request(lab: Lab) -> None:
+    with pod(lab, POLITE, deadline=4) as (runner, control):
+        assert control.status()["deadline"].endswith("Z")
+        watcher = Watcher(control)
+        while (event := watcher.next())["container"]["termination"] != "term sent":
+            assert event["container"]["state"] == "running"
+        assert event["container"]["request"]["source"] == "deadline"
+        assert control.terminate().json()["outcome"] in ("coalesced", "late")
+        assert end(runner) == 7
+        watcher.close()
+
+
+def test_signal_file_is_a_request(lab: Lab) -> None:
+    with pod(lab, STUBBORN) as (runner, control):
+        file = Path(runner.volume_path("var-run-argo")) / "ctr/main/signal"
+        file.write_text("15")
+        item = control.wait_for("termination", "term sent")
+        assert item["request"]["source"] == "file" and "secondsToKill" not in item["request"]
+        file.write_text("9")
+        assert end(runner) == 137
+
+
 def test_other_signals_pass(lab: Lab) -> None:
     script = "trap 'echo got it' USR1; " + POLITE
     with pod(lab, script) as (runner, control):
@@ -134,7 +168,7 @@ def test_other_signals_pass(lab: Lab) -> None:
 
 
 def test_commands(lab: Lab) -> None:
-    with pod(lab, POLITE) as (runner, _control):
+    with pod(lab, STUBBORN) as (runner, control):
         tool = "/var/run/argo/argoexec"
         status = runner.exec("main", [tool, "status"])
         assert status.code == 0 and json.loads(status.output)["role"] == "wait", status
@@ -148,14 +182,20 @@ def test_commands(lab: Lab) -> None:
         watching.start()
         asked = runner.exec("main", [tool, "signal", "--container=main", "sigterm"])
         assert asked.code == 0 and json.loads(asked.output)["outcome"] == "accepted"
-        assert end(runner) == 7
+        wait_log(runner, "asked")
+        # The end of main is the end of whatever was executed in its container.
+        control.terminate(signal=9)
+        assert end(runner) == 137
         watching.join(20)
     assert not watching.is_alive()
+    assert json.loads(events[0].splitlines()[0])["container"]["name"] == "main"
 
 
-def test_no_socket(argoexec: str, lab: Lab) -> None:
-    with pod(lab, POLITE) as (runner, control):
-        (Path(runner.volume_path("var-run-argo")) / "control.sock").unlink()
+def test_no_socket(lab: Lab) -> None:
+    with pod(lab, POLITE) as (runner, _control):
+        path = Path(runner.volume_path("var-run-argo")) / "control.sock"
+        assert path.stat().st_mode & 0o7777 == 0o666
+        path.unlink()
         gone = runner.exec("main", ["/var/run/argo/argoexec", "status"])
         assert gone.code == 64 and "no such file or directory" in gone.output
         runner.exec("main", ["/var/run/argo/argoexec", "kill", "15", "1"])
@@ -181,6 +221,7 @@ def test_events(lab: Lab) -> None:
         ("ended", "ended"),
     ]
     assert seen[1]["container"]["request"]["reason"] == "watch me"
+    print(f"asked {seen[1]['time']}, sent {seen[2]['time']}")
 
 
 SAMPLE = re.compile(r'^(\w+)((?:\{(?:\w+="[^"\\]*",?)+\})?) (-?[0-9.]+(?:e-?\d+)?)$')
