@@ -102,7 +102,10 @@ $(DEPS)/.checked: scripts/build-deps.sh $(SETUP)
 	@touch $@
 $(DEPS)/stamp: $(DEPS)/.checked ;
 
-build/.setup-tests: scripts/setup-tests.sh scripts/lib/apt.sh scripts/packages/tests.txt | build/.setup-$(NATIVE)
+build/.setup-demo: scripts/setup-tests.sh scripts/lib/apt.sh scripts/packages/demo.txt | build/.setup-$(NATIVE)
+	@scripts/setup-tests.sh demo
+	@touch $@
+build/.setup-tests: scripts/setup-tests.sh scripts/lib/apt.sh scripts/packages/tests.txt scripts/packages/demo.txt | build/.setup-$(NATIVE)
 	@scripts/setup-tests.sh
 	@touch $@
 
@@ -188,7 +191,7 @@ soak: build/.setup-tests all probes ## Run the long counts
 	@scripts/soak.sh
 bench: build/.setup-tests all probes ## Measure the bars
 	@scripts/bench.sh
-demo: build/.setup-tests all probes ## Run a two-step workflow's pods and show what they did (POD=file.json: yours)
+demo: build/.setup-demo all probes ## Run a two-step workflow's pods and show what they did (POD=file.json: yours)
 	@scripts/demo.sh $(POD)
 image: build/.setup-tests all ## Build the container images and check them
 	@scripts/image.sh

@@ -15,6 +15,7 @@
 #include "wait/wait.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -202,6 +203,18 @@ static int run(struct role *role, const struct options *options)
 	return subcommand->main ? subcommand->main(role) : print_version(options);
 }
 
+/* A descriptor of ours must not become 0, 1 or 2 because somebody closed those. */
+static void open_standard_streams(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	struct options options = { .level = "info", .format = "text" };
@@ -215,6 +228,7 @@ int main(int argc, char **argv)
 	char **words = calloc((size_t)argc + 1, sizeof(char *));
 	int dash, code;
 
+	open_standard_streams();
 	if (!words)
 		return ROLE_BAD_SETUP;
 	describe_flags(&options, table);

@@ -43,10 +43,15 @@ static int add_from_file(struct command *command, const char *path, struct error
 	if (r == 0 && !json_is_array(list))
 		r = error_set(err, -EINVAL, "%s: expected an array of strings", path);
 	for (size_t i = 0; r == 0 && i < json_length(list); i++) {
-		const char *argument = json_string(json_at(list, i), NULL);
+		size_t size = 0;
+		const char *argument = json_string(json_at(list, i), &size);
 
-		r = argument ? add(command, argument, err) :
-			       error_set(err, -EINVAL, "%s: element %zu is not a string", path, i);
+		if (!argument)
+			r = error_set(err, -EINVAL, "%s: element %zu is not a string", path, i);
+		else if (strlen(argument) != size)
+			r = error_set(err, -EINVAL, "%s: element %zu has a NUL in it", path, i);
+		else
+			r = add(command, argument, err);
 	}
 	return r < 0 ? error_prefix(err, r, "failed to read container args") : 0;
 }

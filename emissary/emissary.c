@@ -191,6 +191,8 @@ static int prepare(struct emissary *self, struct error *err)
 	if (r < 0)
 		return r;
 	files_container_path(ROOT, name, "", self->directory, sizeof(self->directory));
+	if (files_reserve_exit_code(ROOT, name, err) < 0)
+		log_warn(&self->role->log, "No room for the exit code", log_error_field(err));
 	self->loop = event_loop_new();
 	if (!self->loop)
 		return error_errno(err, -errno, "epoll");
@@ -367,6 +369,8 @@ static void record(struct emissary *self, int code)
 
 	if (!self->directory[0])
 		return;
+	/* The command may have removed it; without its directory the code is lost. */
+	(void)files_make_container_directory(ROOT, self->environment.container_name, &err);
 	if (files_write_exit_code(ROOT, self->environment.container_name, code, &err) < 0)
 		log_error(&self->role->log, "Failed to write exit code", log_error_field(&err));
 }

@@ -2,24 +2,29 @@
 
 #include "executor/base/cleanup.h"
 #include "executor/base/path.h"
+#include "executor/process/files.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
-/* The path with symbolic links above its last component resolved. */
+/* Without these nothing goes on: neither we nor the command. */
+static const char *const indispensable[] = {
+	FILES_VAR_RUN_ARGO, "/argo", "/argo-bin", "/proc", "/dev", "/sys"
+};
+
+/* The path with symbolic links above its last component resolved. A relative one starts at the
+ * root, where we are, as it does for a kubelet that mounts something there. */
 static int resolve(const char *path, char **ret, struct error *err)
 {
-	_cleanup_free_ char *parent = strdup(path);
+	const char *slash = strrchr(path, '/');
+	_cleanup_free_ char *parent = strndup(path, slash ? (size_t)(slash - path) + 1 : 0);
 	_cleanup_free_ char *real = NULL;
-	char *slash;
 
 	if (!parent)
 		return error_set(err, -ENOMEM, "out of memory");
-	slash = strrchr(parent, '/');
-	*(slash == parent ? slash + 1 : slash) = '\0';
-	real = realpath(parent, NULL);
+	real = realpath(*parent ? parent : "/", NULL);
 	if (!real)
 		return error_errno(err, -errno, "resolve %s", path);
 	*ret = path_join(real, path_basename(path));
@@ -40,6 +45,24 @@ static int refuse_volumes(const struct template *template, const char *resolved,
 			 resolved, mount);
 }
 
+static int refuse_indispensable(const char *resolved, struct error *err)
+{
+	for (size_t i = 0; i < sizeof(indispensable) / sizeof(indispensable[0]); i++) {
+		const char *place = indispensable[i];
+		_cleanup_free_ char *real = realpath(place, NULL);
+
+		/* Both ways lead there, and `resolved` may be a link on one of them. */
+		if (path_is_at_or_below(place, resolved) ||
+		    (real && path_is_at_or_below(real, resolved)))
+			return error_set(
+				err, -EPERM,
+				"%s cannot be replaced by a link: %s, which is needed, is in "
+				"the way",
+				resolved, place);
+	}
+	return 0;
+}
+
 static int replace(const struct template *template, const char *path, struct error *err)
 {
 	_cleanup_free_ char *resolved = NULL;
@@ -47,6 +70,8 @@ static int replace(const struct template *template, const char *path, struct err
 
 	if (r == 0)
 		r = refuse_volumes(template, resolved, err);
+	if (r == 0)
+		r = refuse_indispensable(resolved, err);
 	return r < 0 ? r : path_remove_tree(resolved, err);
 }
 

@@ -8,8 +8,8 @@
 /* A supervisor that has not shown itself for so long is taken for dead (Argo 4.1). */
 #define READY_SILENCE_MS 30000
 
-/* 0 when <root>/status says READY. Errors: the reason that it gives with FAILED, "the supervisor
- * has not …" after READY_SILENCE_MS of silence, -ECANCELED. */
+/* 0 when <root>/status says READY. Errors: the reason that it gives with FAILED, "supervisor
+ * presumed dead: …" after READY_SILENCE_MS of silence, -ECANCELED. */
 int ready_await(struct event_loop *loop, const char *root, struct error *err);
 
 enum ready_verdict { READY_WAIT, READY_GO, READY_FAILED, READY_DEAD };

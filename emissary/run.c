@@ -177,7 +177,9 @@ int run_command(struct run *run, const struct command *command, struct error *er
 	if (r == 0) {
 		/* Ended already? Its SIGCHLD stays pending, but need not be the one we see. */
 		run_reap(run);
-		event_loop_wait_uncancelled(run->loop, &run->is_done);
+		r = event_loop_wait_uncancelled(run->loop, &run->is_done);
+		if (r < 0)
+			error_errno(err, r, "wait for %s", command->argv[0]);
 	}
 	release(run);
 	return r;

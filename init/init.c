@@ -4,6 +4,7 @@
 #include "executor/base/fd.h"
 #include "executor/base/version.h"
 #include "executor/event/loop.h"
+#include "executor/http/retry.h"
 #include "executor/process/files.h"
 #include "executor/process/signals.h"
 #include "executor/report/failure.h"
@@ -41,10 +42,22 @@ static void on_signal(struct signals *signals, const struct signalfd_siginfo *in
 	event_loop_cancel(self->loop);
 }
 
+/* What the stores will read of the environment is wrong now, or never. */
+static int check_tuning(struct error *err)
+{
+	_cleanup_(transient_pattern_freep) struct transient_pattern *pattern = NULL;
+	struct retry_policy policy;
+	int r = transient_pattern_from_environment(&pattern, err);
+
+	return r < 0 ? r : retry_policy_from_environment(&policy, err);
+}
+
 static int set_up(struct init *self, struct error *err)
 {
 	int r = environment_load(&self->environment, err);
 
+	if (r == 0)
+		r = check_tuning(err);
 	if (r < 0)
 		return r;
 	self->loop = event_loop_new();

@@ -44,12 +44,13 @@ format() {
 }
 
 # One line per finding; `clang-tidy -p . FILE` tells the path that leads to it.
-# shellcheck disable=SC2317 # called through step
+# shellcheck disable=SC2016,SC2317 # expanded by the inner shell; called through step
 tidy() {
 	local status=0
-	printf '%s\0' "$@" | xargs -0 -n 1 -P "$(nproc)" nice clang-tidy --quiet -p . \
-		>build/clang-tidy.log 2>build/clang-tidy.err || status=$?
-	grep -E ': (error|warning): ' build/clang-tidy.log | sort -u || true
+	printf '%s\0' "$@" | xargs -0 -n 1 -P "$(nproc)" nice bash -c '
+		clang-tidy --quiet -p . "$1" 2>/dev/null | grep -aE --line-buffered ": (error|warning): "
+		exit "${PIPESTATUS[0]}"' bash >build/clang-tidy.log || status=$?
+	sed "s|^$PWD/||; s|^\./||" build/clang-tidy.log | sort -u
 	return "$status"
 }
 

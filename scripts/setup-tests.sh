@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what lint, tests, demo and image need beside the build, on Debian 12 or 13.
-# usage: setup-tests.sh
+# Installs what demo, lint, tests and image need beside the build, on Debian 12 or 13.
+# usage: setup-tests.sh [demo]      demo: only what the demo needs
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/lib/apt.sh
@@ -21,9 +21,11 @@ without_services() {
 	trap - EXIT
 }
 
-mapfile -t packages < <(package_list scripts/packages/tests.txt)
+lists=(scripts/packages/demo.txt)
+[ "${1:-}" = demo ] || lists+=(scripts/packages/tests.txt)
+mapfile -t packages < <(for list in "${lists[@]}"; do package_list "$list"; done)
 if [ -z "$(missing_packages "${packages[@]}")" ]; then
-	install_packages "tests" "${packages[@]}"
+	install_packages "${1:-tests}" "${packages[@]}"
 else
-	without_services install_packages "tests" "${packages[@]}"
+	without_services install_packages "${1:-tests}" "${packages[@]}"
 fi

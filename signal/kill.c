@@ -49,6 +49,8 @@ int kill_main(const struct role *role)
 	char name[32], line[64];
 	int signo = 0, pid = 0, r;
 
+	/* Nobody needs to read the line: it must not end us before the signal is sent. */
+	signal(SIGPIPE, SIG_IGN);
 	r = parse(role->argv[0], "signal", 1, SIGNALS_MAX, &signo, &err);
 	if (r == 0)
 		r = parse(role->argv[1], "process id", 1, INT_MAX, &pid, &err);
@@ -56,7 +58,6 @@ int kill_main(const struct role *role)
 		int size = snprintf(line, sizeof(line), "killing %d with %s\n", pid,
 				    signals_go_name(signo, name, sizeof(name)));
 
-		/* Nobody needs to read it. */
 		(void)!write(STDOUT_FILENO, line, (size_t)size);
 		r = kill(pid, signo) < 0 ? error_errno(&err, -errno, "kill %d", pid) : 0;
 	}

@@ -94,6 +94,7 @@ class Lab:
         """Runs an adapted pod to its end."""
         with self.runner(pod, **options) as runner:
             result = runner.run(timeout)
+        check_no_reports(result)
         return PodRun(pod, result, self.history(node_of(pod)))
 
     def run_case(self, case: str, **options: Any) -> list[PodRun]:
@@ -115,6 +116,13 @@ class Lab:
 
     def get(self, key: str) -> bytes:
         return self.s3.client().get(BUCKET, key)
+
+
+def check_no_reports(result: PodResult) -> None:
+    """A sanitizer's report in any container's log fails the test, whatever the exit code says."""
+    for name, container in result.containers.items():
+        for mark in ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "runtime error: "):
+            assert mark not in container.log, f"{name}: {container.log[-4000:]}"
 
 
 def node_of(pod: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 #include "executor/base/cleanup.h"
 #include "executor/base/version.h"
+#include "executor/http/retry.h"
 #include "executor/process/files.h"
 #include "executor/report/failure.h"
 #include "executor/report/outputs.h"
@@ -107,8 +108,11 @@ static int set_up_reporting(struct auxiliary *self, struct error *err)
 		.workflow_uid = self->environment.workflow_uid,
 		.instance_id = self->environment.instance_id,
 	};
+	struct retry_policy unused; /* the stores read it again: here it is only judged */
 	int r = transient_pattern_from_environment(&self->pattern, err);
 
+	if (r == 0)
+		r = retry_policy_from_environment(&unused, err);
 	if (r == 0)
 		r = kube_config_load(self->role->kube, &self->config, err);
 	if (r < 0)
@@ -251,7 +255,10 @@ int auxiliary_run(struct auxiliary *self, bool has_main_run)
 	task_result_finalize(self->result);
 	if (task_result_wait_settled(self->result, &err) < 0 && !has_failed)
 		auxiliary_note(self, "Failed to finalize the report", &err);
-	error_list_terminate(&self->errors, self->role->termination_log, NULL);
+	if (has_failed)
+		failure_report(self->role, &self->errors.first);
+	else
+		error_list_terminate(&self->errors, self->role->termination_log, NULL);
 	return has_failed ? ROLE_FAILED : ROLE_OK;
 }
 

@@ -11,7 +11,8 @@
 #include <sys/stat.h>
 #include <time.h>
 
-/* What is kept of the grace period for saving and reporting after a SIGKILL. */
+/* What is kept of the grace period for saving and reporting after a SIGKILL; of a short one, no
+ * more than a half and a quarter. */
 #define SAVING_MS_MIN 5000
 #define REPORTING_MS 1000
 
@@ -35,12 +36,21 @@ size_t mains_count(const struct mains *mains, enum main_state state)
 	return count;
 }
 
+/* The deadline and the grace period are those of main, not of saving what it has left. */
+static void stop_waiting(struct mains *mains)
+{
+	mains->is_done = true;
+	event_timer_clear(&mains->deadline);
+	event_timer_clear(&mains->kill);
+	event_timer_clear(&mains->give_up);
+}
+
 static void settle(struct mains *mains)
 {
 	size_t unseen = mains->is_finishing ? 0 : mains_count(mains, MAIN_UNSEEN);
 
 	if (unseen + mains_count(mains, MAIN_ALIVE) == 0)
-		mains->is_done = true;
+		stop_waiting(mains);
 }
 
 static bool has_exit_code(const struct mains *mains, const char *container)
@@ -72,13 +82,8 @@ static void enter(struct mains *mains, size_t i, enum main_state state)
 	const char *container = mains->template->containers[i];
 
 	mains->states[i] = state;
-	if (state == MAIN_LOST)
-		log_warn(mains->log,
-			 "The wrapper died without an exit code; was the container out of memory?",
-			 log_string("containerName", container));
-	else
-		log_debug(mains->log, "Main container", log_string("containerName", container),
-			  log_string("state", mains_state_name(state)));
+	log_debug(mains->log, "Main container", log_string("containerName", container),
+		  log_string("state", mains_state_name(state)));
 	if (state == MAIN_ENDED || state == MAIN_LOST)
 		terminator_ended(&mains->terminator, i);
 	else
@@ -106,6 +111,21 @@ static void ask(struct mains *mains, const size_t *i, int signo, int64_t grace_m
 
 	terminator_ask(&mains->terminator, &request, i, 1, NULL);
 	terminator_flush(&mains->terminator);
+}
+
+/* Members that depend on it, and sidecars, know nothing but its exit code file: without one they
+ * would wait for ever, and we for them. */
+static void enter_lost(struct mains *mains, size_t i)
+{
+	const char *container = mains->template->containers[i];
+	struct error err = ERROR_NONE;
+
+	enter(mains, i, MAIN_LOST);
+	log_warn(mains->log,
+		 "The wrapper died without an exit code; was the container out of memory?",
+		 log_string("containerName", container));
+	if (files_write_exit_code(mains->root, container, 128 + SIGKILL, &err) < 0)
+		log_warn(mains->log, "Failed to write its exit code", log_error_field(&err));
 }
 
 /* Signals left in a file (by people, or older executors) go to the wrapper by the channel: it
@@ -138,9 +158,10 @@ static void on_hello(void *context, const char *container, pid_t peer)
 	struct mains *mains = context;
 	ssize_t i = find(mains, container);
 
-	(void)peer;
 	if (i < 0 || mains->states[i] != MAIN_UNSEEN)
 		return;
+	log_debug(mains->log, "A wrapper has connected", log_string("containerName", container),
+		  log_int("pid", peer));
 	enter(mains, (size_t)i, MAIN_ALIVE);
 	forward_signal_file(mains, (size_t)i);
 	/* What was asked for before it came. */
@@ -155,7 +176,10 @@ static void on_gone(void *context, const char *container)
 
 	if (i < 0 || mains->states[i] != MAIN_ALIVE)
 		return;
-	enter(mains, (size_t)i, has_exit_code(mains, container) ? MAIN_ENDED : MAIN_LOST);
+	if (has_exit_code(mains, container))
+		enter(mains, (size_t)i, MAIN_ENDED);
+	else
+		enter_lost(mains, (size_t)i);
 	settle(mains);
 }
 
@@ -172,18 +196,22 @@ static void on_give_up(struct event_timer *timer)
 	struct mains *mains = (struct mains *)((char *)timer - offsetof(struct mains, give_up));
 
 	log_warn(mains->log, "No longer waiting for the main containers");
-	mains->is_done = true;
+	stop_waiting(mains);
 }
 
 void mains_finish_up(struct mains *mains)
 {
-	int64_t saving = mains->grace_ms / 5 > SAVING_MS_MIN ? mains->grace_ms / 5 : SAVING_MS_MIN;
+	int64_t grace = mains->grace_ms;
+	int64_t saving = grace / 5 > SAVING_MS_MIN ? grace / 5 : SAVING_MS_MIN;
+	int64_t reporting = grace / 4 < REPORTING_MS ? grace / 4 : REPORTING_MS;
 
-	if (mains->is_finishing)
+	if (mains->is_finishing || mains->is_done)
 		return;
+	if (saving > grace / 2)
+		saving = grace / 2;
 	mains->is_finishing = true;
-	event_timer_set(&mains->kill, mains->grace_ms - saving);
-	event_timer_set(&mains->give_up, mains->grace_ms - REPORTING_MS);
+	event_timer_set(&mains->kill, grace - saving);
+	event_timer_set(&mains->give_up, grace - reporting);
 	settle(mains);
 }
 

@@ -8,8 +8,8 @@
  *
  * A request to finish up (SIGTERM) does not end the wait for a living wrapper: the step may still
  * be saving its outputs. It bounds it, by the pod's grace period g: SIGKILL to the user's process
- * group after g − max(5 s, g/5), and no more waiting after g − 1 s. A wrapper that never came is
- * not waited for then.
+ * group after g − s with s = min(g/2, max(5 s, g/5)), and no more waiting after g − min(1 s, g/4).
+ * A wrapper that never came is not waited for then.
  */
 #pragma once
 

@@ -125,7 +125,9 @@ void progress_finish(struct progress *progress)
 {
 	if (progress->path && (look(progress) || progress->is_pending))
 		send(progress);
-	progress_done(progress);
+	event_watch_stop(&progress->watch);
+	event_remove(&progress->tick.source);
+	progress->path = NULL;
 }
 
 void progress_done(struct progress *progress)

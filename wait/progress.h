@@ -31,7 +31,7 @@ void progress_init(struct progress *progress, struct event_loop *loop,
 		   const struct environment *environment, struct task_result *result,
 		   const struct log *log);
 
-/* Main has ended: looks once more, sends what is new, and stops. */
+/* Main has ended: looks once more, sends what is new, and looks no more. */
 void progress_finish(struct progress *progress);
 void progress_done(struct progress *progress);
 

@@ -9,7 +9,14 @@
 #include <string.h>
 #include <sys/syscall.h>
 
-#define COMMON_FLAGS (O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
+/* openat2 refuses the last two beside O_PATH, which opens nothing that could block. */
+static int add_common(int flags)
+{
+	return flags & O_PATH ? flags | O_CLOEXEC : flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+}
+
+/* Attempts before the walk is done by hand, which has no such doubts. */
+#define ROUNDS_MAX 32
 
 /* As many links as the kernel follows in one path (path_resolution(7)). */
 #define LINKS_MAX 40
@@ -17,15 +24,18 @@
 static int open_by_kernel(int root_fd, const char *relative, int flags, enum beneath_links links)
 {
 	struct open_how how = {
-		.flags = (uint64_t)(unsigned)(flags | COMMON_FLAGS),
+		.flags = (uint64_t)(unsigned)add_common(flags),
 		.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS |
 			   (links == BENEATH_REFUSE ? RESOLVE_NO_SYMLINKS : 0),
 	};
 	long fd;
 
-	do /* EAGAIN: a rename on the way made the kernel unsure */
+	/* EAGAIN: a rename, anywhere, made the kernel unsure of a `..`. Somebody may do it on purpose. */
+	for (unsigned i = 0; i < ROUNDS_MAX; i++) {
 		fd = syscall(SYS_openat2, root_fd, relative, &how, sizeof(how));
-	while (fd < 0 && (errno == EAGAIN || errno == EINTR));
+		if (fd >= 0 || (errno != EAGAIN && errno != EINTR))
+			break;
+	}
 	return fd < 0 ? -errno : (int)fd;
 }
 
@@ -83,7 +93,7 @@ static int pop(struct walk *walk)
 static int open_last(struct walk *walk, const char *component, int flags)
 {
 	int parent_fd = walk->stack[walk->depth - 1];
-	int fd = openat(parent_fd, component, flags | COMMON_FLAGS | O_NOFOLLOW);
+	int fd = openat(parent_fd, component, add_common(flags) | O_NOFOLLOW);
 	int r = fd < 0 ? -errno : fd;
 	char target;
 
@@ -111,8 +121,7 @@ static int walk_one(struct walk *walk, int flags, enum beneath_links links, int 
 		r = pop(walk);
 	} else if (size > 0 && strcmp(component, ".") != 0) {
 		fd = open_last(walk, component,
-			       is_last ? flags | (*rest ? O_DIRECTORY : 0) :
-					 O_RDONLY | O_DIRECTORY);
+			       is_last ? flags | (*rest ? O_DIRECTORY : 0) : O_PATH | O_DIRECTORY);
 		if (fd == -ELOOP && links == BENEATH_FOLLOW)
 			return step_into_link(walk, component, rest);
 		if (fd < 0)
@@ -156,7 +165,7 @@ static int open_by_hand(int root_fd, const char *relative, int flags, enum benea
 int file_open_beneath(const char *root, const char *relative, int flags, enum beneath_links links,
 		      struct error *err)
 {
-	_cleanup_close_ int root_fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_close_ int root_fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	int fd;
 
 	while (*relative == '/')
@@ -167,13 +176,13 @@ int file_open_beneath(const char *root, const char *relative, int flags, enum be
 		return error_errno(err, -errno, "open %s", root);
 	fd = open_by_kernel(root_fd, relative, flags, links);
 	/* An outer seccomp filter answers EPERM; a real EPERM comes again from the walk. */
-	if (fd == -ENOSYS || fd == -EPERM)
+	if (fd == -ENOSYS || fd == -EPERM || fd == -EAGAIN)
 		fd = open_by_hand(root_fd, relative, flags, links);
 	if (fd == -EXDEV)
 		return error_set(err, -EXDEV,
 				 "open %s/%s: a symbolic link on the way leads out of %s", root,
 				 relative, root);
-	if (fd == -ELOOP)
+	if (fd == -ELOOP && links == BENEATH_REFUSE)
 		return error_set(err, -ELOOP, "open %s/%s: symbolic links are not followed here",
 				 root, relative);
 	return fd < 0 ? error_errno(err, fd, "open %s/%s", root, relative) : fd;

@@ -27,6 +27,7 @@ static void fill(struct error *err, int code, enum error_class class, const char
 	err->class = class;
 	vsnprintf(err->message, sizeof(err->message), format, ap);
 	text_trim_partial_utf8(err->message);
+	text_make_line(err->message);
 }
 
 int error_set(struct error *err, int code, const char *format, ...)
@@ -65,6 +66,7 @@ int error_append(struct error *err, const char *format, ...)
 	vsnprintf(err->message + used, sizeof(err->message) - used, format, ap);
 	va_end(ap);
 	text_trim_partial_utf8(err->message);
+	text_make_line(err->message + used);
 	return err->code;
 }
 
@@ -97,6 +99,7 @@ int error_prefix(struct error *err, int code, const char *format, ...)
 	if ((size_t)snprintf(err->message, sizeof(err->message), "%s: %s", context, inner) >=
 	    sizeof(err->message))
 		text_trim_partial_utf8(err->message);
+	text_make_line(err->message);
 	return err->code;
 }
 

@@ -30,7 +30,7 @@ enum error_class {
 struct error {
 	int code; /* negative errno; 0 = no error */
 	enum error_class class;
-	char message[ERROR_MESSAGE_MAX]; /* NUL terminated, cut at a UTF-8 character */
+	char message[ERROR_MESSAGE_MAX]; /* one line of valid UTF-8, whatever went into it */
 };
 
 /* An initialiser for a local: `struct error err = ERROR_NONE;` */

@@ -69,6 +69,22 @@ void text_trim_partial_utf8(char *s)
 		s[start] = '\0';
 }
 
+void text_make_line(char *s)
+{
+	size_t left = strlen(s);
+
+	while (left > 0) {
+		size_t n = text_utf8_length(s, left);
+
+		if (n == 0)
+			*s = '?';
+		else if ((unsigned char)*s < ' ' || *s == 0x7f)
+			*s = ' ';
+		s += n ? n : 1;
+		left -= n ? n : 1;
+	}
+}
+
 int text_parse_int64(const char *s, int64_t *ret)
 {
 	char *end = NULL;

@@ -15,6 +15,10 @@ void text_trim_partial_utf8(char *s);
 /* The largest length ≤ max at which `s` (size bytes) may be cut without splitting a character. */
 size_t text_cut_utf8(const char *s, size_t size, size_t max);
 
+/* Makes a NUL-terminated string one line of valid UTF-8, in place: '?' for each byte that is none,
+ * a blank for each control character. */
+void text_make_line(char *s);
+
 /* Decimal integer, whole string, optional sign; -EINVAL or -ERANGE. */
 int text_parse_int64(const char *s, int64_t *ret);
 

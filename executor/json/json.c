@@ -1,6 +1,7 @@
 #include "executor/json/json.h"
 
 #include "executor/base/text.h"
+#include "executor/json/strict.h"
 
 #include <errno.h>
 #include <json-c/json.h>
@@ -23,12 +24,17 @@ int json_parse(const char *text, size_t size, const char *what, struct json_obje
 	struct json_tokener *tokener;
 	struct json_object *value;
 	enum json_tokener_error reason;
+	const char *forbidden;
 	size_t end;
 
 	if (size > INT_MAX - 1)
 		return error_set(err, -EMSGSIZE, "%s: %zu bytes of JSON are too many", what, size);
 	if (memchr(text, '\0', size))
 		return error_set(err, -EINVAL, "%s: NUL byte in JSON", what);
+	forbidden = strict_check(text, size, &end);
+	if (forbidden)
+		return error_set(err, -EINVAL, "%s: not valid JSON: %s at byte %zu", what,
+				 forbidden, end);
 	tokener = json_tokener_new_ex(JSON_DEPTH_MAX);
 	if (!tokener)
 		return error_set(err, -ENOMEM, "%s: out of memory", what);

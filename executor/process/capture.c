@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -42,8 +43,10 @@ static void keep(struct capture *capture, const char *data, size_t size)
 
 static void account(struct capture *capture, size_t size)
 {
-	if (capture->owed >= 0)
-		capture->owed -= (long long)size;
+	/* More than it was owed comes from orphans; -1 has a meaning of its own. */
+	if (capture->owed > 0)
+		capture->owed = capture->owed > (long long)size ? capture->owed - (long long)size :
+								  0;
 }
 
 /* Lets the loop tell when our output takes bytes again. The input is taken off the loop so long: a
@@ -100,6 +103,8 @@ static int flush_pending(struct capture *capture)
 			  size < SLOW_OUTPUT_BYTES ? size : SLOW_OUTPUT_BYTES);
 		if (n > 0)
 			capture->written += (size_t)n;
+		else if (n < 0 && errno == EAGAIN && wait_for_room(capture))
+			return -EAGAIN;
 		else if (n < 0 && errno != EINTR && errno != EAGAIN)
 			capture->is_output_gone = true;
 	}
@@ -135,9 +140,8 @@ static void pump(struct capture *capture)
 	if (capture->pending > 0 && flush_pending(capture) < 0)
 		return;
 	while (moved < BURST_BYTES) {
-		ssize_t n = capture->can_tee && !capture->is_output_gone ?
-				    move_by_tee(capture) :
-				    move_by_copy(capture);
+		ssize_t n = capture->can_tee && !capture->is_output_gone ? move_by_tee(capture) :
+									   move_by_copy(capture);
 
 		if (n == -EAGAIN)
 			break;
@@ -147,8 +151,6 @@ static void pump(struct capture *capture)
 		}
 		moved += (size_t)n;
 	}
-	if (capture->owed != -1 && capture->owed < 0)
-		capture->owed = 0;
 	if (has_only_orphans(capture) && !capture->has_orphan_time_left)
 		end(capture);
 }
@@ -182,6 +184,23 @@ static void on_orphan_time(struct event_timer *timer)
 		end(capture);
 }
 
+/* A terminal polls writable as soon as there is room for one byte; O_NONBLOCK must be our own, not
+ * that of everybody who has it open. */
+static void reopen_terminal(struct capture *capture)
+{
+	char path[32];
+	int fd;
+
+	if (!isatty(capture->output_fd))
+		return;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", capture->output_fd);
+	fd = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	capture->output_fd = capture->output.fd = fd;
+	capture->owns_output = true;
+}
+
 int capture_init(struct capture *capture, struct event_loop *loop, int input_fd, int output_fd,
 		 const int files[CAPTURE_FILES_MAX])
 {
@@ -202,6 +221,7 @@ int capture_init(struct capture *capture, struct event_loop *loop, int input_fd,
 		return -ENOMEM;
 	capture->can_tee = fstat(input_fd, &in) == 0 && S_ISFIFO(in.st_mode) &&
 			   fstat(output_fd, &out) == 0 && S_ISFIFO(out.st_mode);
+	reopen_terminal(capture);
 	if (fcntl(input_fd, F_SETFL, O_NONBLOCK) < 0)
 		return -errno;
 	r = event_timer_init(&capture->orphans, loop, on_orphan_time);
@@ -217,6 +237,9 @@ void capture_done(struct capture *capture)
 	event_timer_done(&capture->orphans);
 	if (capture->input.fd >= 0)
 		close(TAKE_FD(capture->input.fd));
+	if (capture->owns_output)
+		close(TAKE_FD(capture->output_fd));
+	capture->owns_output = false;
 	free(TAKE_PTR(capture->chunk));
 }
 

@@ -23,7 +23,7 @@ struct capture {
 	struct event_source output; /* our own stdout or stderr, while waiting for room */
 	struct event_timer orphans;
 	struct event_loop *loop;
-	int output_fd; /* not owned */
+	int output_fd; /* not owned, unless owns_output */
 	int files[CAPTURE_FILES_MAX]; /* appended to; not owned; -1 = none */
 	/* Called once, when the stream has ended; error is the first trouble with a file. */
 	void (*on_end)(struct capture *capture, void *context);
@@ -34,6 +34,7 @@ struct capture {
 	size_t written;
 	long long owed; /* after child's end: bytes that it left in the pipe; -1 = it lives */
 	bool can_tee; /* both ends are pipes */
+	bool owns_output; /* a terminal, opened anew so that writing to it never blocks */
 	bool is_output_gone; /* EPIPE: the files still get everything */
 	bool has_orphan_time_left;
 	bool is_ended;

@@ -12,6 +12,8 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#define TEMPORARY_NAME "wait.tmp"
+
 struct peer {
 	struct event_source source;
 	struct channel_server *server;
@@ -28,11 +30,11 @@ struct channel_server {
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 };
 
-static int socket_address(const char *root, struct sockaddr_un *ret)
+static int socket_address(const char *root, const char *name, struct sockaddr_un *ret)
 {
 	*ret = (struct sockaddr_un){ .sun_family = AF_UNIX };
-	if ((size_t)snprintf(ret->sun_path, sizeof(ret->sun_path), "%s/" CHANNEL_SOCKET_NAME,
-			     root) >= sizeof(ret->sun_path))
+	if ((size_t)snprintf(ret->sun_path, sizeof(ret->sun_path), "%s/%s", root, name) >=
+	    sizeof(ret->sun_path))
 		return -ENAMETOOLONG;
 	return 0;
 }
@@ -85,7 +87,7 @@ int channel_client_connect(struct channel_client *client, struct event_loop *loo
 	struct channel_message hello = { .magic = CHANNEL_MAGIC, .kind = CHANNEL_HELLO };
 	_cleanup_close_ int fd = -1;
 	struct sockaddr_un address;
-	int r = socket_address(root, &address);
+	int r = socket_address(root, CHANNEL_SOCKET_NAME, &address);
 
 	if (r < 0)
 		return r;
@@ -157,6 +159,16 @@ static void on_peer_readable(struct event_source *source, uint32_t revents)
 	peer->server->options.on_hello(peer->server->options.context, peer->container, peer->pid);
 }
 
+/* No descriptor or no memory for another connection, which would wake the loop for ever. Closed,
+ * those who wait in the queue, and all who come later, know that they have to use the files. */
+static void stop_listening(struct channel_server *server)
+{
+	event_remove(&server->listener);
+	close(TAKE_FD(server->listener.fd));
+	unlink(server->path);
+	server->path[0] = '\0';
+}
+
 static void on_connection(struct event_source *source, uint32_t revents)
 {
 	struct channel_server *server = (struct channel_server *)source;
@@ -166,8 +178,11 @@ static void on_connection(struct event_source *source, uint32_t revents)
 	int fd = accept4(source->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	(void)revents;
-	if (fd < 0)
+	if (fd < 0) {
+		if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+			stop_listening(server);
 		return;
+	}
 	peer = server->peer_count < CHANNEL_PEERS_MAX ? calloc(1, sizeof(*peer)) : NULL;
 	if (!peer) {
 		close(fd);
@@ -188,24 +203,30 @@ static void on_connection(struct event_source *source, uint32_t revents)
 	server->peer_count++;
 }
 
+/* Under a temporary name first: a wrapper tries as soon as it sees the name, and only then. */
 static int listen_at(struct channel_server *server, struct event_loop *loop)
 {
-	struct sockaddr_un address;
-	int r = socket_address(server->options.root, &address);
+	struct sockaddr_un address, temporary;
+	int r = socket_address(server->options.root, CHANNEL_SOCKET_NAME, &address);
 
+	if (r == 0)
+		r = socket_address(server->options.root, TEMPORARY_NAME, &temporary);
 	if (r < 0)
 		return r;
 	server->listener.fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (server->listener.fd < 0)
 		return -errno;
 	/* A socket file outlives its process: bind needs the name free. */
-	unlink(address.sun_path);
-	if (bind(server->listener.fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+	unlink(temporary.sun_path);
+	if (bind(server->listener.fd, (struct sockaddr *)&temporary, sizeof(temporary)) < 0)
+		return -errno;
+	memcpy(server->path, temporary.sun_path, sizeof(server->path));
+	/* Wrappers may run under any user; connecting needs write permission. */
+	if (chmod(temporary.sun_path, 0666) < 0 ||
+	    listen(server->listener.fd, CHANNEL_PEERS_MAX) < 0 ||
+	    rename(temporary.sun_path, address.sun_path) < 0)
 		return -errno;
 	memcpy(server->path, address.sun_path, sizeof(server->path));
-	/* Wrappers may run under any user; connecting needs write permission. */
-	if (chmod(address.sun_path, 0666) < 0 || listen(server->listener.fd, CHANNEL_PEERS_MAX) < 0)
-		return -errno;
 	return event_add(loop, &server->listener, EPOLLIN);
 }
 

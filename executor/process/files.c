@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Longest content of a one-number file that is looked at. */
+/* A file with as much as this holds more than a number. */
 #define NUMBER_BYTES_MAX 32
 
 const char *files_container_path(const char *root, const char *container, const char *file,
@@ -44,12 +44,39 @@ static int write_number(const char *path, int number, mode_t mode, struct error 
 	return r < 0 ? error_errno(err, r, "write %s", path) : 0;
 }
 
-int files_write_exit_code(const char *root, const char *container, int code, struct error *err)
+#define RESERVED_NAME "exitcode.tmp"
+
+int files_reserve_exit_code(const char *root, const char *container, struct error *err)
 {
 	char path[PATH_MAX_BYTES];
 
-	return write_number(files_container_path(root, container, "exitcode", path, sizeof(path)),
-			    code, 0644, err);
+	files_container_path(root, container, RESERVED_NAME, path, sizeof(path));
+	return write_number(path, 255, 0644, err); /* as long as any */
+}
+
+/* Over the reserved bytes, which takes no more room: 0, or a negative errno. */
+static int fill_reserved(const char *path, int code)
+{
+	_cleanup_close_ int fd = open(path, O_WRONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
+	char text[16];
+	int size = snprintf(text, sizeof(text), "%d", code);
+
+	if (fd < 0)
+		return -errno;
+	if (pwrite(fd, text, (size_t)size, 0) != size || ftruncate(fd, size) < 0)
+		return -EIO;
+	return 0;
+}
+
+int files_write_exit_code(const char *root, const char *container, int code, struct error *err)
+{
+	char path[PATH_MAX_BYTES], reserved[PATH_MAX_BYTES];
+
+	files_container_path(root, container, "exitcode", path, sizeof(path));
+	files_container_path(root, container, RESERVED_NAME, reserved, sizeof(reserved));
+	if (fill_reserved(reserved, code) == 0 && rename(reserved, path) == 0)
+		return 0;
+	return write_number(path, code, 0644, err);
 }
 
 int files_write_signal(const char *root, const char *container, int signo, struct error *err)
@@ -73,7 +100,7 @@ static int read_number(const char *path, int low, int high)
 	if (fd < 0)
 		return errno == ENOENT ? -ENOENT : -EINVAL;
 	n = read(fd, text, NUMBER_BYTES_MAX);
-	if (n < 0)
+	if (n < 0 || n == NUMBER_BYTES_MAX || memchr(text, '\0', (size_t)n))
 		return -EINVAL;
 	while (n > 0 && strchr(" \t\r\n", text[n - 1]))
 		n--;

@@ -25,7 +25,11 @@ const char *files_container_path(const char *root, const char *container, const 
 /* Makes <root>/ctr/<container>, both 0777: containers may run under different users. */
 int files_make_container_directory(const char *root, const char *container, struct error *err);
 
-/* Writes the decimal code; last thing a wrapper does. */
+/* Puts aside the room that the exit code will need, so that a disk which is full by then cannot
+ * keep it from being written: others may wait for it for ever. Trouble is no reason not to start. */
+int files_reserve_exit_code(const char *root, const char *container, struct error *err);
+
+/* Writes the decimal code; last thing a wrapper does. The file appears with its content. */
 int files_write_exit_code(const char *root, const char *container, int code, struct error *err);
 
 /* The recorded code (0 to 255); -ENOENT if there is none yet, -EAGAIN if the file is (still) empty,

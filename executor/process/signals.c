@@ -16,12 +16,20 @@ static void set_mask(uint64_t mask, uint64_t *ret_old)
 
 void signals_block_all(struct signals *signals)
 {
+	struct sigaction action = { .sa_handler = SIG_DFL };
+
 	*signals = (struct signals){ .source.fd = -1 };
 	set_mask(~0ULL, &signals->inherited_mask);
+	sigaction(SIGCHLD, NULL, &action);
+	signals->is_child_end_ignored = action.sa_handler == SIG_IGN;
+	if (signals->is_child_end_ignored)
+		signal(SIGCHLD, SIG_DFL);
 }
 
 void signals_restore(const struct signals *signals)
 {
+	if (signals->is_child_end_ignored)
+		signal(SIGCHLD, SIG_IGN);
 	set_mask(signals->inherited_mask, NULL);
 }
 

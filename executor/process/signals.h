@@ -25,11 +25,14 @@ static inline uint64_t signals_bit(int signo)
 struct signals {
 	struct event_source source;
 	uint64_t inherited_mask; /* as it was on entry */
+	bool is_child_end_ignored; /* SIGCHLD was, on entry */
 	/* One call per signal, in the order of delivery. */
 	void (*on_signal)(struct signals *signals, const struct signalfd_siginfo *info);
 };
 
-/* Blocks everything, remembers what was blocked before. Call first thing in a role. */
+/* Blocks everything, remembers what was blocked before. Call first thing in a role. An inherited
+ * SIGCHLD that is ignored becomes the default: the kernel would reap children itself and tell
+ * nobody how they ended. */
 void signals_block_all(struct signals *signals);
 
 /* Starts delivery on the loop. 0 or a negative errno. */
@@ -37,8 +40,8 @@ int signals_start(struct signals *signals, struct event_loop *loop,
 		  void (*on_signal)(struct signals *, const struct signalfd_siginfo *));
 void signals_done(struct signals *signals);
 
-/* Restores the mask of entry; async-signal-safe, for a forked child before exec. Dispositions
- * need no restoring: this program never changes one. */
+/* Restores the mask and SIGCHLD of entry; async-signal-safe, for a forked child before exec. No
+ * other disposition is ever changed. */
 void signals_restore(const struct signals *signals);
 
 /* Go's names as `kill` prints them: "terminated", "killed", "interrupt", "hangup", …; "signal N"

@@ -46,8 +46,7 @@ int terminal_init(struct terminal *terminal, struct event_loop *loop)
 	terminal->master_fd = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
 	if (terminal->master_fd < 0 || unlockpt(terminal->master_fd) < 0)
 		return -errno;
-	terminal->slave_fd =
-		ioctl(terminal->master_fd, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	terminal->slave_fd = ioctl(terminal->master_fd, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
 	if (terminal->slave_fd < 0)
 		return -errno;
 	terminal_resize(terminal);

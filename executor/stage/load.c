@@ -5,6 +5,7 @@
 #include "executor/base/cleanup.h"
 #include "executor/base/fd.h"
 #include "executor/base/path.h"
+#include "executor/stage/merge.h"
 #include "executor/stage/permissions.h"
 #include "executor/template/location.h"
 #include "executor/template/template_check.h"
@@ -13,6 +14,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* Readable for a main container under any user; the artifact's own `mode` comes on top. A literal
  * (`raw`) has always been writable for everybody in Argo. */
@@ -26,7 +28,11 @@ struct loading {
 	struct store *store;
 	mode_t file_mode;
 	char target[PATH_MAX_BYTES];
-	char temporary[PATH_MAX_BYTES + 8]; /* of a file, or the directory of a prefix */
+	/* Where it is put together: the target, or a name inside of it where the target is a
+	 * directory of the user's, which may be the root of a volume. */
+	char landing[PATH_MAX_BYTES + 264];
+	char temporary[PATH_MAX_BYTES + 272]; /* of a file, or the directory of a prefix */
+	bool joins; /* landing is not the target */
 };
 
 int load_files(const struct stage *stage, struct error *err)
@@ -71,11 +77,13 @@ static int write_file(const char *path, mode_t mode, struct reader *reader, stru
 
 static int move_into_place(const struct loading *self, struct error *err)
 {
-	if (rename(self->temporary, self->target) == 0)
+	int r;
+
+	if (rename(self->temporary, self->landing) == 0)
 		return 0;
-	error_errno(err, -errno, "rename %s to %s", self->temporary, self->target);
+	r = error_errno(err, -errno, "rename %s to %s", self->temporary, self->landing);
 	path_remove_tree(self->temporary, NULL);
-	return err ? err->code : -EIO;
+	return r;
 }
 
 static int load_plain(struct loading *self, struct reader *reader, struct error *err)
@@ -98,14 +106,14 @@ static int load_zip(struct loading *self, struct reader *reader, struct error *e
 	if (fd < 0)
 		r = error_errno(err, -errno, "open %s", self->temporary);
 	unlink(self->temporary);
-	return r < 0 ? r : unpack_zip(fd, self->target, &options, err);
+	return r < 0 ? r : unpack_zip(fd, self->landing, &options, err);
 }
 
 static int load_tar(struct loading *self, struct reader *reader, struct error *err)
 {
 	const struct unpack_options options = { .hooks = stage_hooks(self->stage) };
 
-	return unpack_tar(reader, self->target, &options, err);
+	return unpack_tar(reader, self->landing, &options, err);
 }
 
 /* No archive strategy given: a tar behind gzip or zstd is unpacked, anything else is kept. */
@@ -212,17 +220,88 @@ static int fetch(struct loading *self, struct error *err)
 	return load_directory(self, &not_found, err);
 }
 
+static bool is_directory(const char *path)
+{
+	struct stat st;
+
+	return lstat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+/*
+ * A volume may hold what others put there, also symbolic links: whatever of the way to the target
+ * exists must lead to a place inside the volume.
+ */
+static int check_way(const struct stage *stage, const char *mount, const char *path,
+		     struct error *err)
+{
+	_cleanup_free_ char *way = strdup(path + strlen(mount));
+	char root[PATH_MAX_BYTES];
+	int fd = -ENOENT;
+
+	if (!way)
+		return error_set(err, -ENOMEM, "out of memory");
+	snprintf(root, sizeof(root), "%s%s", stage->main_root, mount);
+	/* The last component is replaced, not followed; what is missing is made by us. */
+	for (char *slash = strrchr(way, '/'); slash && fd == -ENOENT; slash = strrchr(way, '/')) {
+		*slash = '\0';
+		fd = file_open_beneath(root, way, O_PATH | O_DIRECTORY, BENEATH_FOLLOW, err);
+	}
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0 || fd == -ENOENT ? 0 : fd;
+}
+
+/* What lies at the target already: in our own directory it is from an earlier attempt and goes, a
+ * directory in a volume is the user's and stays. */
 static int place(struct loading *self, struct error *err)
 {
 	const struct stage *stage = self->stage;
 	const struct template_artifact *artifact = self->artifact;
-	bool is_in_volume = template_find_mount(stage->template, artifact->path) != NULL;
+	const char *mount = template_find_mount(stage->template, artifact->path);
+	bool is_in_volume = mount != NULL;
+	int r = is_in_volume ? check_way(stage, mount, artifact->path, err) : 0;
 
+	if (r < 0)
+		return r;
 	snprintf(self->target, sizeof(self->target), "%s%s%s",
 		 is_in_volume ? stage->main_root : stage->inputs, is_in_volume ? "" : "/",
 		 is_in_volume ? artifact->path : artifact->name);
-	snprintf(self->temporary, sizeof(self->temporary), "%s.tmp", self->target);
-	return path_make_parents(self->target, DIRECTORY_MODE, err);
+	self->joins = is_in_volume && is_directory(self->target);
+	snprintf(self->landing, sizeof(self->landing), "%s%s%s", self->target,
+		 self->joins ? "/.argo-" : "", self->joins ? artifact->name : "");
+	/* A name that nobody else has: beside the target, `<target>.tmp` may be a file of the user's. */
+	snprintf(self->temporary, sizeof(self->temporary), "%.*s/.argo-%s.tmp",
+		 (int)(strrchr(self->landing, '/') - self->landing), self->landing, artifact->name);
+	r = path_make_parents(self->target, DIRECTORY_MODE, err);
+	if (r == 0 && (self->joins || !is_in_volume))
+		r = path_remove_tree(self->landing, err);
+	return r;
+}
+
+/* A place that is missing is no missing artifact: an optional one is not skipped for it. */
+static int not_absent(int r, struct error *err)
+{
+	if (r < 0 && err->class == ERROR_NOT_FOUND)
+		err->class = ERROR_PERMANENT;
+	return r;
+}
+
+/* From where it was put together to where it is wanted. */
+static int settle(const struct loading *self, struct error *err)
+{
+	int r;
+
+	if (!self->joins)
+		return 0;
+	if (is_directory(self->landing))
+		r = merge_directories(self->landing, self->target, err);
+	else
+		r = error_set(err, -EISDIR,
+			      "%s is a directory that exists, and the artifact is a file",
+			      self->target);
+	if (r < 0)
+		path_remove_tree(self->landing, NULL);
+	return r;
 }
 
 static int load_one(const struct stage *stage, const struct template_artifact *artifact,
@@ -245,9 +324,11 @@ static int load_one(const struct stage *stage, const struct template_artifact *a
 	r = stage_open_store(stage, relocated, artifact->name, &store, err);
 	self.store = store;
 	if (r == 0)
-		r = place(&self, err);
+		r = not_absent(place(&self, err), err);
 	if (r == 0)
 		r = fetch(&self, err);
+	if (r == 0)
+		r = not_absent(settle(&self, err), err);
 	if (r == 0 && artifact->has_mode)
 		r = permissions_set(self.target, artifact->mode, artifact->is_mode_recursive, err);
 	if (r < 0)
@@ -266,7 +347,8 @@ static int load_or_skip(const struct stage *stage, const struct template_artifac
 		r = error_set_class(err, -ENOENT, ERROR_NOT_FOUND,
 				    "required artifact '%s' not supplied", artifact->name);
 	} else {
-		log_info(stage->log, "Loading artifact", log_string("artifactName", artifact->name));
+		log_info(stage->log, "Loading artifact",
+			 log_string("artifactName", artifact->name));
 		r = load_one(stage, artifact, err);
 	}
 	if (r == 0 || !artifact->is_optional || err->class != ERROR_NOT_FOUND)

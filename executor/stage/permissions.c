@@ -53,7 +53,13 @@ static int change_tree(int fd, unsigned mode, unsigned depth)
 
 int permissions_set(const char *path, unsigned mode, bool is_recursive, struct error *err)
 {
-	int r, fd = is_recursive ? open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	struct stat st;
+	int r, fd;
+
+	/* An archive may hold nothing but a link, to anywhere: what it names is not the artifact. */
+	if (lstat(path, &st) == 0 && S_ISLNK(st.st_mode))
+		return 0;
+	fd = is_recursive ? open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
 
 	if (fd >= 0)
 		r = change_tree(fd, mode, 0);

@@ -46,6 +46,9 @@ static int read_parameter(const struct stage *stage, const char *path, struct bu
 	const char *mount = template_find_mount(stage->template, path);
 	char where[PATH_MAX_BYTES];
 
+	/* Whichever of the two names it gets below, and a mount is no longer than the path. */
+	if (strlen(path) + strlen(stage->main_root) + sizeof("outputs/parameters/") > sizeof(where))
+		return error_set(err, -ENAMETOOLONG, "path %.200s… is too long", path);
 	if (stage_is_in_base(stage, path)) {
 		snprintf(where, sizeof(where), "outputs/parameters%s%s", *path == '/' ? "" : "/",
 			 path);
@@ -96,9 +99,8 @@ int save_parameters(const struct stage *stage, struct json_object *values, struc
 /* --- artifacts and logs ----------------------------------------------------------------- */
 
 /* The location that is reported, and a store opened on the one that is used. */
-static int prepare_store(const struct stage *stage, struct json_object *reported,
-			 const char *name, const char *file_name, struct store **ret,
-			 struct error *err)
+static int prepare_store(const struct stage *stage, struct json_object *reported, const char *name,
+			 const char *file_name, struct store **ret, struct error *err)
 {
 	_cleanup_json_ struct json_object *relocated = NULL;
 	struct json_object *archive_location = template_archive_location(stage->template);
@@ -128,6 +130,16 @@ static const char *object_name(const struct template_artifact *artifact, char *b
 	return buffer;
 }
 
+static int open_own_store(const struct stage *stage, const struct template_artifact *artifact,
+			  struct json_object *reported, char name[PATH_MAX_BYTES],
+			  struct store **ret, struct error *err)
+{
+	int r = prepare_store(stage, reported, artifact->name,
+			      object_name(artifact, name, PATH_MAX_BYTES), ret, err);
+
+	return r < 0 ? error_prefix(err, r, "artifact %s failed to save", artifact->name) : 0;
+}
+
 static int save_one(const struct stage *stage, const struct template_artifact *artifact,
 		    struct json_object *saved, struct error *err)
 {
@@ -142,8 +154,7 @@ static int save_one(const struct stage *stage, const struct template_artifact *a
 	if (r == 0)
 		r = source_open(stage, artifact, &source, err);
 	if (r == 0)
-		r = prepare_store(stage, reported, artifact->name,
-				  object_name(artifact, name, sizeof(name)), &store, err);
+		r = open_own_store(stage, artifact, reported, name, &store, err);
 	if (r == 0)
 		r = upload_artifact(stage, artifact, &source, store, name, err);
 	if (r < 0)

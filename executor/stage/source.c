@@ -48,7 +48,9 @@ static int open_in_volume(const struct stage *stage, const char *path, struct so
 	const char *mount = template_find_mount(stage->template, path);
 	char root[PATH_MAX_BYTES];
 
-	snprintf(root, sizeof(root), "%s%s", stage->main_root, mount ? mount : "");
+	if ((size_t)snprintf(root, sizeof(root), "%s%s", stage->main_root, mount ? mount : "") >=
+	    sizeof(root))
+		return error_set(err, -ENAMETOOLONG, "path %.200s… is too long", path);
 	return open_at(root, mount ? path + strlen(mount) : path, BENEATH_FOLLOW, ret, err);
 }
 
@@ -61,8 +63,8 @@ int source_open(const struct stage *stage, const struct template_artifact *artif
 	*ret = (struct source){ .fd = -1 };
 	if (!stage_is_in_base(stage, artifact->path))
 		return open_in_volume(stage, artifact->path, ret, err);
-	if ((size_t)snprintf(relative, sizeof(relative), "outputs/artifacts%s.tgz",
-			     artifact->path) >= sizeof(relative))
+	if ((size_t)snprintf(relative, sizeof(relative), "outputs/artifacts%s%s.tgz",
+			     *artifact->path == '/' ? "" : "/", artifact->path) >= sizeof(relative))
 		return error_set(err, -ENAMETOOLONG, "path %.200s… is too long", artifact->path);
 	r = source_open_collected(stage, relative, ret, err);
 	if (r == 0 && ret->is_directory)

@@ -91,8 +91,8 @@ static int upload_tree(struct tree *tree, int fd, const char *prefix, struct err
 	return r;
 }
 
-static int upload_plain(const struct stage *stage, const struct source *source,
-			struct store *store, const char *name, struct error *err)
+static int upload_plain(const struct stage *stage, const struct source *source, struct store *store,
+			const char *name, struct error *err)
 {
 	struct tree tree = { .stage = stage, .store = store };
 

@@ -22,6 +22,7 @@ bool environment_is_true(const char *name)
 void environment_load_wrapper(struct environment *environment)
 {
 	int64_t grace;
+	int r;
 
 	*environment = (struct environment){
 		.pod_name = environment_get("ARGO_POD_NAME"),
@@ -35,10 +36,10 @@ void environment_load_wrapper(struct environment *environment)
 		.grace_s = ENVIRONMENT_GRACE_DEFAULT_S,
 		.progress_file = "",
 	};
-	if (text_parse_int64(environment_get("ARGO_TERMINATION_GRACE_PERIOD_SECONDS"), &grace) ==
-		    0 &&
-	    grace > 0)
-		environment->grace_s = grace;
+	r = text_parse_int64(environment_get("ARGO_TERMINATION_GRACE_PERIOD_SECONDS"), &grace);
+	if (r == 0 && grace > 0)
+		environment->grace_s = grace < ENVIRONMENT_GRACE_MAX_S ? grace :
+									 ENVIRONMENT_GRACE_MAX_S;
 }
 
 static int load_deadline(struct environment *environment, struct error *err)

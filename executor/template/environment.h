@@ -12,6 +12,9 @@
 /* What a kubelet grants when the pod says nothing. */
 #define ENVIRONMENT_GRACE_DEFAULT_S 30
 
+/* A hundred years: a longer grace period counts as that, so that nanoseconds of it fit in 64 bits. */
+#define ENVIRONMENT_GRACE_MAX_S (100LL * 365 * 24 * 3600)
+
 struct environment {
 	const char *pod_name; /* ARGO_POD_NAME */
 	const char *workflow_name, *workflow_uid, *instance_id; /* "" if unset */

@@ -66,6 +66,14 @@ static const struct rule artifact_rules[] = {
 	{ NULL, OBJECT, false },
 };
 
+/* What decides where an object is: a wrong kind must not pass for a field that is not there. */
+static const struct rule s3_rules[] = {
+	{ "endpoint", STRING, false },
+	{ "bucket", STRING, false },
+	{ "key", STRING, false },
+	{ NULL, OBJECT, false },
+};
+
 static const struct rule archive_rules[] = {
 	{ "none", OBJECT, false },
 	{ "tar", OBJECT, false },
@@ -115,6 +123,17 @@ int template_check_path(struct json_object *artifact, struct error *err)
 	return 0;
 }
 
+/* Permission bits, as a number; 420 is 0644. */
+static int check_mode(struct json_object *artifact, const char *where, struct error *err)
+{
+	int64_t mode = json_get(artifact, "mode") ? json_get_int(artifact, "mode", -1) : 0;
+
+	if (mode < 0 || mode > 07777)
+		return error_set(err, -EINVAL, "field %s.mode: not a file mode from 0 to 4095",
+				 where);
+	return 0;
+}
+
 static int check_artifact(struct json_object *artifact, const char *where, struct error *err)
 {
 	struct json_object *archive;
@@ -126,6 +145,12 @@ static int check_artifact(struct json_object *artifact, const char *where, struc
 		return r;
 	name = json_get_string(artifact, "name", "");
 	r = check_name(name, where, err);
+	if (r == 0)
+		r = check_mode(artifact, where, err);
+	if (r == 0 && json_get(artifact, "s3")) {
+		snprintf(inner, sizeof(inner), "%s.s3", where);
+		r = check_fields(json_get(artifact, "s3"), inner, s3_rules, err);
+	}
 	archive = json_get(artifact, "archive");
 	if (r < 0 || !archive)
 		return r;

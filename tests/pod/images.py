@@ -70,8 +70,27 @@ class Images:
         self.executor_patterns = executor_patterns or EXECUTOR_PATTERNS
         self.root = root
 
-    def find(self, reference: str) -> Image:
-        """The image of a reference. ImageError when there is none."""
+    def find(self, reference: str, is_root: bool = True) -> Image:
+        """The image of a reference, for a container's root or a volume. ImageError without one.
+
+        A sanitizer's build of the executor needs libc and the loader wherever it runs; they lie
+        below the root of every container then, as its lowest layer.
+        """
+        image = self._find(reference)
+        libraries = self._executor_libraries() if is_root else []
+        layers = image.layers + libraries
+        return Image(image.name, layers, image.config) if libraries else image
+
+    def _executor_libraries(self) -> list[str]:
+        binary = os.path.abspath(self.executor or os.path.join(BUILD, "argoexec"))
+        needed = _libraries(binary) if os.path.isfile(binary) else set()
+        if not needed:
+            return []
+        tag = hashlib.sha256(binary.encode()).hexdigest()[:12]
+        build = lambda work: _copy_libraries(needed, os.path.join(work, "rootfs"))  # noqa: E731
+        return self._built(f"libraries-{tag}", build, sorted(needed)).layers
+
+    def _find(self, reference: str) -> Image:
         for pattern, directory in self.custom.items():
             if fnmatch.fnmatchcase(reference, pattern):
                 return load(directory)
@@ -196,9 +215,15 @@ def _build_argosay(work: str) -> None:
 
 
 def _libraries(binary: str) -> set[str]:
-    """Shared libraries of a program, by ldd."""
-    text = subprocess.run(["ldd", binary], check=True, capture_output=True, text=True).stdout
+    """Shared libraries of a program, by ldd; none for a static one."""
+    text = subprocess.run(["ldd", binary], check=False, capture_output=True, text=True).stdout
     return {word for word in text.split() if word.startswith("/")}
+
+
+def _copy_libraries(libraries: set[str], root: str) -> None:
+    for library in libraries:
+        os.makedirs(os.path.dirname(root + library), exist_ok=True)
+        shutil.copy(library, root + library)
 
 
 def _build_python(work: str) -> None:
@@ -216,9 +241,7 @@ def _build_python(work: str) -> None:
     needed = _libraries(real)
     for entry in os.scandir(f"{stdlib}/lib-dynload"):
         needed |= _libraries(entry.path)
-    for library in needed:
-        os.makedirs(os.path.dirname(root + library), exist_ok=True)
-        shutil.copy(library, root + library)
+    _copy_libraries(needed, root)
 
 
 def _build_executor(work: str, binary: str) -> None:

@@ -165,7 +165,7 @@ def _claim(pod: dict, volume: dict, path: str, _sources: Sources, places: Places
 
 
 def _image(pod: dict, volume: dict, path: str, _sources: Sources, places: Places) -> Volume:
-    image = places.images.find(volume["image"]["reference"])
+    image = places.images.find(volume["image"]["reference"], is_root=False)
     if len(image.layers) != 1:
         raise VolumeError(f"image {image.name} has more than one layer")
     return Volume(volume["name"], "image", image.layers[0])

@@ -24,7 +24,7 @@ import socket
 import struct
 import sys
 import threading
-import time
+import time as clock
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -84,7 +84,7 @@ class Record:
     path: str
     headers: dict[str, str]
     fault: str | None
-    time: float = field(default_factory=time.time)
+    time: float = field(default_factory=clock.time)
     status: int | None = None
     request_bytes: int = 0
     response_bytes: int = 0

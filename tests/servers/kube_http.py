@@ -11,7 +11,7 @@ import socket
 import ssl
 import struct
 import threading
-import time
+import time as clock
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -54,7 +54,7 @@ class Request:
     headers: dict[str, str]
     body: bytes = b""
     too_large: bool = False
-    time: float = field(default_factory=time.time)
+    time: float = field(default_factory=clock.time)
     status: int | None = None
     fault: str | None = None
 

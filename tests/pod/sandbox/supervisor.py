@@ -300,7 +300,10 @@ class Supervisor:
     def _memory(self, child: Child | None) -> list[dict]:
         if child is None or not child.mount_namespace:
             return []
-        found = (measure.memory_of(pid) for pid in measure.processes_of(child.mount_namespace))
+        # Between fork and exec of an exec'd command the process is still this Python.
+        ours = os.stat("/proc/self/exe")
+        pids = measure.processes_of(child.mount_namespace)
+        found = (measure.memory_of(pid) for pid in pids if not _runs(pid, ours))
         return [entry for entry in found if entry is not None]
 
     def _sample(self) -> None:
@@ -318,6 +321,13 @@ class Supervisor:
             socket.send_fds(self.socket, [json.dumps(message).encode()], fds or [])
         except (BrokenPipeError, ConnectionResetError):
             self.running = False
+
+
+def _runs(pid: int, program: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(os.stat(f"/proc/{pid}/exe"), program)
+    except OSError:
+        return False
 
 
 def _loopback_up() -> None:

@@ -1,0 +1,1 @@
+"""`make bench`: the project's bars, measured on this machine."""

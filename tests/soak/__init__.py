@@ -1,0 +1,1 @@
+"""Random pods under random faults, each of them told by a seed."""

@@ -1,0 +1,236 @@
+#include "executor/template/location.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static struct json_object *parse(const char *text)
+{
+	struct json_object *value = NULL;
+	struct error err = ERROR_NONE;
+
+	if (text && json_parse(text, strlen(text), "artifact", &value, &err) < 0)
+		fail_msg("%s: %s", text, err.message);
+	return value;
+}
+
+static void check_same(struct json_object *value, const char *expected)
+{
+	_cleanup_json_ struct json_object *wanted = parse(expected);
+	_cleanup_buffer_ struct buffer text = BUFFER_INIT(4096);
+
+	if (json_equal(value, wanted))
+		return;
+	json_print(value, &text, NULL);
+	fail_msg("%s instead of %s", buffer_string(&text), expected);
+}
+
+/* Every type, without and with all that it takes to be found. */
+static const struct {
+	const char *text;
+	const char *type;
+	bool is_complete;
+	const char *key;
+} cases[] = {
+	{ "{}", NULL, false, NULL },
+	{ "{\"name\":\"a\",\"s3\":null}", NULL, false, NULL },
+	{ "{\"s3\":{}}", "s3", false, NULL },
+	{ "{\"s3\":{\"key\":\"k\"}}", "s3", false, "k" },
+	{ "{\"s3\":{\"endpoint\":\"e\",\"bucket\":\"b\"}}", "s3", false, NULL },
+	{ "{\"s3\":{\"endpoint\":\"e\",\"bucket\":\"\",\"key\":\"k\"}}", "s3", false, "k" },
+	{ "{\"s3\":{\"endpoint\":\"e\",\"bucket\":\"b\",\"key\":\"k/l\"}}", "s3", true, "k/l" },
+	{ "{\"gcs\":{\"key\":\"k\"}}", "gcs", false, "k" },
+	{ "{\"gcs\":{\"bucket\":\"b\",\"key\":\"k\"}}", "gcs", true, "k" },
+	{ "{\"oss\":{\"bucket\":\"b\",\"key\":\"k\"}}", "oss", false, "k" },
+	{ "{\"oss\":{\"endpoint\":\"e\",\"bucket\":\"b\",\"key\":\"k\"}}", "oss", true, "k" },
+	{ "{\"azure\":{\"endpoint\":\"\",\"container\":\"\",\"blob\":\"k\"}}", "azure", false,
+	  "k" },
+	{ "{\"azure\":{\"endpoint\":\"e\",\"container\":\"c\",\"blob\":\"k\"}}", "azure", true,
+	  "k" },
+	{ "{\"hdfs\":{\"path\":\"/k\"}}", "hdfs", false, "/k" },
+	{ "{\"hdfs\":{\"addresses\":[],\"path\":\"/k\"}}", "hdfs", false, "/k" },
+	{ "{\"hdfs\":{\"addresses\":[\"h:1\"],\"path\":\"/k\"}}", "hdfs", true, "/k" },
+	{ "{\"http\":{\"url\":\"\"}}", "http", false, NULL },
+	{ "{\"http\":{\"url\":\"https://h/a/b\"}}", "http", true, "a/b" },
+	{ "{\"http\":{\"url\":\"https://h\"}}", "http", true, NULL },
+	{ "{\"http\":{\"url\":\"/a/b\"}}", "http", false, "a/b" },
+	{ "{\"artifactory\":{\"url\":\"https://h/a\"}}", "artifactory", false, "a" },
+	{ "{\"artifactory\":{\"url\":\"https://h/a\",\"usernameSecret\":{\"name\":\"s\"}}}",
+	  "artifactory", true, "a" },
+	{ "{\"git\":{}}", "git", false, NULL },
+	{ "{\"git\":{\"repo\":\"r\"}}", "git", true, NULL },
+	{ "{\"raw\":{}}", "raw", true, NULL },
+	{ "{\"raw\":{\"data\":\"d\"}}", "raw", true, NULL },
+	{ "{\"plugin\":{\"name\":\"p\",\"key\":\"k\"}}", "plugin", false, "k" },
+	{ "{\"plugin\":{\"name\":\"p\",\"configuration\":\"c\",\"key\":\"k\"}}", "plugin", true,
+	  "k" },
+	/* Several: the order of drivers. */
+	{ "{\"raw\":{},\"http\":{\"url\":\"https://h/x\"}}", "http", true, "x" },
+	{ "{\"plugin\":{\"key\":\"p\"},\"gcs\":{\"key\":\"g\"},\"s3\":{\"key\":\"s\"}}", "s3",
+	  false, "s" },
+};
+
+static void test_every_type(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		_cleanup_json_ struct json_object *artifact = parse(cases[i].text);
+		const char *type = location_type(artifact), *key = location_key(artifact);
+
+		if ((type == NULL) != (cases[i].type == NULL) ||
+		    (type && strcmp(type, cases[i].type) != 0))
+			fail_msg("%s: %s", cases[i].text, type ? type : "no type");
+		if (location_is_complete(artifact) != cases[i].is_complete)
+			fail_msg("%s", cases[i].text);
+		if ((key == NULL) != (cases[i].key == NULL) ||
+		    (key && strcmp(key, cases[i].key) != 0))
+			fail_msg("%s: %s", cases[i].text, key ? key : "no key");
+		assert_ptr_equal(location_get(artifact), type ? json_get(artifact, type) : NULL);
+	}
+	assert_null(location_type(NULL));
+	assert_null(location_key(NULL));
+}
+
+static const char s3_repository[] =
+	"{\"archiveLogs\":true,\"s3\":{\"endpoint\":\"e\",\"bucket\":\"b\",\"insecure\":true,"
+	"\"key\":\"wf/pod\",\"future\":{\"field\":1}}}";
+
+static const struct {
+	const char *artifact, *repository;
+	const char *expected; /* the relocated artifact, or NULL */
+	const char *message;
+} relocations[] = {
+	/* What is complete stays, whatever the repository says. */
+	{ "{\"name\":\"a\",\"s3\":{\"endpoint\":\"x\",\"bucket\":\"y\",\"key\":\"z\"}}",
+	  s3_repository,
+	  "{\"name\":\"a\",\"s3\":{\"endpoint\":\"x\",\"bucket\":\"y\",\"key\":\"z\"}}", NULL },
+	{ "{\"name\":\"a\",\"raw\":{}}", NULL, "{\"name\":\"a\",\"raw\":{}}", NULL },
+	{ "{\"git\":{\"repo\":\"r\"}}", NULL, "{\"git\":{\"repo\":\"r\"}}", NULL },
+	/* A key goes into a copy of the repository's location; unknown fields live on. */
+	{ "{\"name\":\"a\",\"globalName\":\"g\",\"s3\":{\"key\":\"k\"}}", s3_repository,
+	  "{\"name\":\"a\",\"globalName\":\"g\",\"s3\":{\"endpoint\":\"e\",\"bucket\":\"b\","
+	  "\"insecure\":true,\"key\":\"k\",\"future\":{\"field\":1}}}",
+	  NULL },
+	{ "{\"gcs\":{\"key\":\"k\"}}", s3_repository,
+	  "{\"s3\":{\"endpoint\":\"e\",\"bucket\":\"b\",\"insecure\":true,\"key\":\"k\","
+	  "\"future\":{\"field\":1}}}",
+	  NULL },
+	{ "{\"s3\":{\"key\":\"k\"}}", "{\"azure\":{\"endpoint\":\"e\",\"container\":\"c\"}}",
+	  "{\"azure\":{\"endpoint\":\"e\",\"container\":\"c\",\"blob\":\"k\"}}", NULL },
+	{ "{\"s3\":{\"key\":\"k/l\"}}", "{\"http\":{\"url\":\"https://h:1/old/path\"}}",
+	  "{\"http\":{\"url\":\"https://h:1/k/l\"}}", NULL },
+	{ "{\"http\":{\"url\":\"/k\"}}",
+	  "{\"artifactory\":{\"url\":\"https://h\",\"usernameSecret\":{\"name\":\"s\"}}}",
+	  "{\"artifactory\":{\"url\":\"https://h/k\",\"usernameSecret\":{\"name\":\"s\"}}}", NULL },
+	/* Failures. */
+	{ "{\"s3\":{\"key\":\"k\"}}", NULL, NULL, "template artifact location not set" },
+	{ "{}", s3_repository, NULL,
+	  "key unsupported: cannot get key for artifact location, because it is invalid" },
+	{ "{\"s3\":{\"key\":\"k\"}}", "{\"archiveLogs\":true}", NULL,
+	  "artifact storage is not configured; see the docs for setup instructions: "
+	  "https://argo-workflows.readthedocs.io/en/latest/configure-artifact-repository/" },
+	{ "{\"s3\":{\"key\":\"k\"}}", "{\"git\":{\"repo\":\"r\"}}", NULL,
+	  "key unsupported: a git artifact does not have a key" },
+};
+
+static void test_relocation(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(relocations) / sizeof(relocations[0]); i++) {
+		_cleanup_json_ struct json_object *artifact = parse(relocations[i].artifact);
+		_cleanup_json_ struct json_object *repository = parse(relocations[i].repository);
+		_cleanup_json_ struct json_object *relocated = NULL;
+		struct error err = ERROR_NONE;
+		int r = location_relocate(artifact, repository, &relocated, &err);
+
+		if (relocations[i].expected) {
+			if (r < 0)
+				fail_msg("%s", err.message);
+			check_same(relocated, relocations[i].expected);
+			assert_ptr_not_equal(relocated, artifact);
+		} else {
+			assert_int_equal(r, -EINVAL);
+			assert_string_equal(err.message, relocations[i].message);
+			assert_null(relocated);
+		}
+		/* Neither of the two is changed. */
+		check_same(artifact, relocations[i].artifact);
+		if (repository)
+			check_same(repository, relocations[i].repository);
+	}
+}
+
+static const struct {
+	const char *repository;
+	const char *expected; /* NULL = refused */
+} assignments[] = {
+	{ s3_repository, "{\"name\":\"a\",\"s3\":{\"key\":\"wf/pod/a.tgz\"}}" },
+	{ "{\"s3\":{\"bucket\":\"b\"}}", "{\"name\":\"a\",\"s3\":{\"key\":\"a.tgz\"}}" },
+	{ "{\"s3\":{\"key\":\"x//y/../\"}}", "{\"name\":\"a\",\"s3\":{\"key\":\"x/a.tgz\"}}" },
+	{ "{\"gcs\":{\"key\":\"p\"}}", "{\"name\":\"a\",\"gcs\":{\"key\":\"p/a.tgz\"}}" },
+	{ "{\"oss\":{\"key\":\"p\"}}", "{\"name\":\"a\",\"oss\":{\"key\":\"p/a.tgz\"}}" },
+	{ "{\"azure\":{\"blob\":\"p\"}}", "{\"name\":\"a\",\"azure\":{\"blob\":\"p/a.tgz\"}}" },
+	{ "{\"hdfs\":{\"path\":\"/p\"}}", "{\"name\":\"a\",\"hdfs\":{\"path\":\"/p/a.tgz\"}}" },
+	{ "{\"http\":{\"url\":\"https://h/p\"}}",
+	  "{\"name\":\"a\",\"http\":{\"url\":\"/p/a.tgz\"}}" },
+	{ "{\"plugin\":{\"name\":\"x\",\"key\":\"p\"}}",
+	  "{\"name\":\"a\",\"plugin\":{\"key\":\"p/a.tgz\"}}" },
+	{ "{\"raw\":{}}", NULL },
+	{ "{}", NULL },
+	{ NULL, NULL },
+};
+
+static void test_assignment(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(assignments) / sizeof(assignments[0]); i++) {
+		_cleanup_json_ struct json_object *artifact =
+			parse("{\"name\":\"a\",\"gcs\":{\"bucket\":\"old\"}}");
+		_cleanup_json_ struct json_object *repository = parse(assignments[i].repository);
+		struct error err = ERROR_NONE;
+		int r = location_assign(artifact, repository, "a.tgz", &err);
+
+		assert_int_equal(r, assignments[i].expected ? 0 : -EINVAL);
+		if (assignments[i].expected)
+			check_same(artifact, assignments[i].expected);
+		else
+			assert_true(strlen(err.message) > 10);
+	}
+}
+
+/* What was assigned can be found again through the repository. */
+static void test_assigned_is_relocatable(void **state)
+{
+	static const char *const repositories[][2] = {
+		{ s3_repository, "wf/pod/a.tgz" },
+		{ "{\"http\":{\"url\":\"https://h/p\"}}", "p/a.tgz" },
+		{ "{\"gcs\":{\"bucket\":\"b\",\"key\":\"p\"}}", "p/a.tgz" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < 3; i++) {
+		_cleanup_json_ struct json_object *artifact = parse("{\"name\":\"a\"}");
+		_cleanup_json_ struct json_object *repository = parse(repositories[i][0]);
+		_cleanup_json_ struct json_object *relocated = NULL;
+
+		assert_int_equal(location_assign(artifact, repository, "a.tgz", NULL), 0);
+		assert_int_equal(location_relocate(artifact, repository, &relocated, NULL), 0);
+		assert_true(location_is_complete(relocated));
+		assert_string_equal(location_key(relocated), repositories[i][1]);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_every_type),
+		cmocka_unit_test(test_relocation),
+		cmocka_unit_test(test_assignment),
+		cmocka_unit_test(test_assigned_is_relocatable),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
