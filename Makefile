@@ -177,8 +177,10 @@ json_entry = {"directory":"$(CURDIR)","file":"$1","arguments":[$(subst $(space),
 	word,$(CC) $(CPPFLAGS) $(if $(filter %/version.c,$1),@$(OBJ)/version.flags) $(CFLAGS_ALL) -c $1,"$(word)"))]}
 space := $(subst ,, )
 TIDY_SOURCES := $(SOURCES) $(UNIT_SOURCES) $(UNIT_SUPPORT) $(PROBE_SOURCES)
+# Written by make itself: a command line takes at most 128 KiB in one word.
 compile_commands.json: Makefile FORCE ## Write the compilation database
-	@printf '%s\n' '[$(subst }$(space){,}$(comma){,$(foreach s,$(TIDY_SOURCES),$(call json_entry,$s)))]' >$@
+	$(file >$@,[$(subst }$(space){,}$(comma){,$(foreach s,$(TIDY_SOURCES),$(call json_entry,$s)))])
+	@:
 
 # --- Checks ----------------------------------------------------------------------------------------
 
