@@ -60,7 +60,7 @@ CFLAGS_ALL = -std=gnu17 -g $(WARNINGS) $(WERROR) -ffunction-sections -fdata-sect
 	-fvisibility=hidden -ffile-prefix-map=$(CURDIR)=. $(CFLAGS_VARIANT) $(CFLAGS)
 LDFLAGS_ALL = $(LDFLAGS_VARIANT) -L$(DEPS)/lib -Wl,--gc-sections -Wl,-z,relro,-z,now,-z,noexecstack \
 	$(LDFLAGS)
-THIRD_PARTY := -lcurl -larchive -lnghttp2 -lcares -lssl -lcrypto -lexpat -lpcre2-8 -ljson-c -lyaml -lzstd -lz
+THIRD_PARTY := -lwebsockets -lcurl -larchive -lnghttp2 -lcares -lssl -lcrypto -lexpat -lpcre2-8 -ljson-c -lyaml -lzstd -lz
 
 ifeq ($(SAN),)
 CFLAGS_VARIANT := -O2 -fPIE -fstack-protector-strong -fstack-clash-protection $(harden.$(ARCH)) \
@@ -177,8 +177,10 @@ json_entry = {"directory":"$(CURDIR)","file":"$1","arguments":[$(subst $(space),
 	word,$(CC) $(CPPFLAGS) $(if $(filter %/version.c,$1),@$(OBJ)/version.flags) $(CFLAGS_ALL) -c $1,"$(word)"))]}
 space := $(subst ,, )
 TIDY_SOURCES := $(SOURCES) $(UNIT_SOURCES) $(UNIT_SUPPORT) $(PROBE_SOURCES)
+# Written by make itself: a command line takes at most 128 KiB in one word.
 compile_commands.json: Makefile FORCE ## Write the compilation database
-	@printf '%s\n' '[$(subst }$(space){,}$(comma){,$(foreach s,$(TIDY_SOURCES),$(call json_entry,$s)))]' >$@
+	$(file >$@,[$(subst }$(space){,}$(comma){,$(foreach s,$(TIDY_SOURCES),$(call json_entry,$s)))])
+	@:
 
 # --- Checks ----------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@
 #include "executor/kube/config.h"
 #include "executor/report/failure.h"
 #include "init/init.h"
+#include "signal/commands.h"
 #include "signal/kill.h"
 #include "wait/supervisor.h"
 #include "wait/wait.h"
@@ -36,6 +37,9 @@ static const struct subcommand subcommands[] = {
 	{ "help", "[COMMAND]", "show the help of a command", 0, 1, NULL },
 	{ "init", "", "load the inputs of a pod", 0, 0, init_main },
 	{ "kill", "SIGNAL PID", "send a signal to a process", 2, 2, kill_main },
+	{ "signal", "SIGNAL", "ask the main containers to end, through the control socket", 1, 1,
+	  signal_main },
+	{ "status", "", "show how the main containers are doing", 0, 0, status_main },
 	{ "supervisor", "", "load the inputs, then wait and save, in pods without init", 0, 0,
 	  supervisor_main },
 	{ "version", "", "print version information", 0, 0, NULL },
@@ -50,6 +54,8 @@ struct options {
 	bool disables_compression; /* of API answers; they are never compressed here */
 	bool is_short_version;
 	bool wants_help;
+	const char *container;
+	bool wants_watch;
 	const char *as_groups[FLAG_LIST_MAX + 1];
 };
 
@@ -69,6 +75,8 @@ static void describe_flags(struct options *o, struct flag table[static FLAGS_MAX
 		  "file with our certificate" },
 		{ "client-key", 0, FLAG_STRING, &o->kube.client_key, "file with its key" },
 		{ "cluster", 0, FLAG_STRING, &o->kube.cluster, "cluster of the kubeconfig" },
+		{ "container", 0, FLAG_STRING, &o->container,
+		  "signal: only this main container (default: all)" },
 		{ "context", 0, FLAG_STRING, &o->kube.context, "context of the kubeconfig" },
 		{ "disable-compression", 0, FLAG_BOOL, &o->disables_compression,
 		  "accepted; answers are never compressed" },
@@ -93,6 +101,8 @@ static void describe_flags(struct options *o, struct flag table[static FLAGS_MAX
 		{ "token", 0, FLAG_STRING, &o->kube.token, "bearer token for the API server" },
 		{ "user", 0, FLAG_STRING, &o->kube.user, "user of the kubeconfig" },
 		{ "username", 0, FLAG_STRING, &o->kube.username, "for basic authentication" },
+		{ "watch", 0, FLAG_BOOL, &o->wants_watch,
+		  "status: print every change until the pod ends" },
 		{ NULL, 0, FLAG_BOOL, NULL, NULL },
 	};
 
@@ -186,6 +196,8 @@ static int run(struct role *role, const struct options *options)
 			  subcommand->arguments);
 		return refuse(role, subcommand, &err);
 	}
+	role->container = options->container;
+	role->wants_watch = options->wants_watch;
 	if (set_up_log(role, options) < 0)
 		return ROLE_BAD_START;
 	return subcommand->main ? subcommand->main(role) : print_version(options);

@@ -79,6 +79,27 @@ build_libarchive() {
 	make -C "$work" -s install-libLTLIBRARIES install-includeHEADERS
 }
 
+# HTTP/1.1 and WebSocket for the control socket: server side only, on our own loop, no TLS.
+build_libwebsockets() {
+	local source=$1 work=$2
+	rm -rf "$work"
+	cmake -S "$source" -B "$work" -DCMAKE_BUILD_TYPE=None -DCMAKE_SYSTEM_NAME=Linux \
+		-DCMAKE_C_COMPILER="$cc" -DCMAKE_AR="$(command -v "$ar")" \
+		-DCMAKE_C_FLAGS="$cppflags $cflags -ffile-prefix-map=$root=deps" \
+		-DLWS_WITH_EXTERNAL_POLL=ON -DLWS_AVOID_SIGPIPE_IGN=ON -DDISABLE_WERROR=ON \
+		-DLWS_WITH_SHARED=OFF -DLWS_WITHOUT_CLIENT=ON -DLWS_WITHOUT_TESTAPPS=ON -DLWS_WITH_SSL=OFF \
+		-DLWS_WITH_HTTP2=OFF -DLWS_WITH_HTTP_BASIC_AUTH=OFF -DLWS_WITH_LEJP=OFF \
+		-DLWS_WITH_LEJP_CONF=OFF -DLWS_WITH_LWSAC=OFF -DLWS_WITH_SYS_SMD=OFF \
+		-DLWS_WITH_SYS_STATE=OFF -DLWS_WITH_UDP=OFF -DLWS_WITH_DIR=OFF \
+		-DLWS_WITH_CUSTOM_HEADERS=OFF -DLWS_ROLE_RAW_FILE=OFF -DLWS_WITH_NO_LOGS=ON
+	make -C "$work" -s -j"$jobs" websockets
+	install -m 644 "$work/lib/libwebsockets.a" "$prefix/lib/libwebsockets.a"
+	install -m 644 "$source/include/libwebsockets.h" "$prefix/include/libwebsockets.h"
+	find "$work" -name lws_config.h -exec install -m 644 {} "$prefix/include/lws_config.h" \;
+	rm -rf "$prefix/include/libwebsockets"
+	cp -r "$source/include/libwebsockets" "$prefix/include/libwebsockets"
+}
+
 source_version() {
 	apt-cache showsrc --only-source "$1" 2>/dev/null | sed -n 's/^Version: //p' | sort -V | tail -1
 }
@@ -151,6 +172,7 @@ verify() {
 		#define PCRE2_CODE_UNIT_WIDTH 8
 		#include <archive.h>
 				#include <curl/curl.h>
+		#include <libwebsockets.h>
 		#include <expat.h>
 		#include <json-c/json.h>
 		#include <openssl/evp.h>
@@ -176,9 +198,10 @@ verify() {
 				return 4;
 			if (!json || !xml || !EVP_sha256() || pcre2_config(PCRE2_CONFIG_UNICODE, &n) < 0)
 				return 5;
-			printf("libcurl %s, c-ares %s, %s, nghttp2 %s, %s, json-c %s, %s\n", v->version, v->ares,
-			       v->ssl_version, v->nghttp2_version, archive_version_string(), json_c_version(),
-			       XML_ExpatVersion());
+			printf("libcurl %s, c-ares %s, %s, nghttp2 %s, %s, json-c %s, %s, libwebsockets %s\n",
+			       v->version, v->ares, v->ssl_version, v->nghttp2_version,
+			       archive_version_string(), json_c_version(), XML_ExpatVersion(),
+			       lws_get_library_version());
 			json_object_put(json);
 			XML_ParserFree(xml);
 			archive_write_free(a);
@@ -187,7 +210,7 @@ verify() {
 	PROGRAM
 	# shellcheck disable=SC2086 # the flags are lists
 	"$cc" $cflags -static-pie -I"$prefix/include" "$work/verify.c" -o "$work/verify" -L"$prefix/lib" \
-		-Wl,--gc-sections -lcurl -larchive -lnghttp2 -lcares -lssl -lcrypto -lexpat \
+		-Wl,--gc-sections -lwebsockets -lcurl -larchive -lnghttp2 -lcares -lssl -lcrypto -lexpat \
 		-lpcre2-8 -ljson-c -lyaml -lzstd -lz >"$work/link.log" 2>&1 || {
 		tail -20 "$work/link.log" >&2
 		die "the libraries do not link into a static program"
@@ -205,9 +228,9 @@ mkdir -p "$root/src" "$root/work" "$prefix/lib" "$prefix/include" "$prefix/bin"
 exec 9>"$root/.lock"
 flock 9
 
-libraries="curl:libcurl.a libarchive:libarchive.a"
+libraries="curl:libcurl.a libarchive:libarchive.a libwebsockets:libwebsockets.a"
 build_one=$(
-	declare -f build_curl build_libarchive configure_in
+	declare -f build_curl build_libarchive build_libwebsockets configure_in
 	declare -p arch triplet cc ar root prefix jobs cppflags cflags
 	# shellcheck disable=SC2016 # expanded by the inner shell
 	printf '%s\n' 'set -euo pipefail' '"$@"'

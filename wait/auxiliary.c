@@ -42,9 +42,42 @@ static void on_deadline(struct mains *mains)
 	termination_write(self->role->termination_log, "Step exceeded its deadline", NULL);
 }
 
+static void on_change(struct mains *mains, size_t i)
+{
+	struct auxiliary *self =
+		(struct auxiliary *)((char *)mains - offsetof(struct auxiliary, mains));
+
+	control_changed(self->control, i);
+}
+
+static const char *state_of(void *context, size_t i)
+{
+	const struct auxiliary *self = context;
+
+	return mains_state_name(self->mains.states[i]);
+}
+
+/* Without it the pod works as ever; people and agents have one way less to ask. */
+static void open_control(struct auxiliary *self, const char *name)
+{
+	struct control_model model = {
+		.role = name,
+		.terminator = &self->mains.terminator,
+		.grace_ms = self->mains.grace_ms,
+		.deadline_s = self->environment.has_deadline ? self->environment.deadline_s : 0,
+		.state = state_of,
+		.context = self,
+	};
+	struct error err = ERROR_NONE;
+
+	self->control = control_new(self->loop, FILES_VAR_RUN_ARGO, &model, self->log, &err);
+	if (!self->control)
+		log_warn(self->log, "No control socket", log_error_field(&err));
+}
+
 /* --- set-up ----------------------------------------------------------------------------- */
 
-static int set_up_waiting(struct auxiliary *self, struct error *err)
+static int set_up_waiting(struct auxiliary *self, const char *name, struct error *err)
 {
 	int r = environment_load(&self->environment, err);
 
@@ -60,6 +93,8 @@ static int set_up_waiting(struct auxiliary *self, struct error *err)
 	if (r < 0)
 		return r;
 	self->mains.on_deadline = on_deadline;
+	self->mains.on_change = on_change;
+	open_control(self, name);
 	r = signals_start(&self->signals, self->loop, on_signal);
 	return r < 0 ? error_errno(err, r, "signalfd") : 0;
 }
@@ -235,13 +270,14 @@ void auxiliary_release(struct auxiliary *self)
 	http_client_free(self->http);
 	kube_config_done(&self->config);
 	transient_pattern_free(self->pattern);
+	control_free(self->control);
 	mains_done(&self->mains);
 	signals_done(&self->signals);
 	template_free(self->template);
 	event_loop_free(self->loop);
 }
 
-int auxiliary_set_up(struct auxiliary *self, const struct role *role)
+int auxiliary_set_up(struct auxiliary *self, const struct role *role, const char *name)
 {
 	struct error err = ERROR_NONE;
 	int r;
@@ -249,7 +285,7 @@ int auxiliary_set_up(struct auxiliary *self, const struct role *role)
 	*self = (struct auxiliary){ .role = role, .log = &role->log };
 	signals_block_all(&self->signals);
 	umask(0);
-	r = set_up_waiting(self, &err);
+	r = set_up_waiting(self, name, &err);
 	if (r == 0)
 		r = set_up_reporting(self, &err);
 	if (r == 0) {

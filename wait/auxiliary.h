@@ -11,6 +11,7 @@
 #include "executor/report/task_result.h"
 #include "executor/report/termination.h"
 #include "executor/stage/stage.h"
+#include "signal/control.h"
 #include "wait/mains.h"
 #include "wait/progress.h"
 
@@ -22,6 +23,7 @@ struct auxiliary {
 	struct event_loop *loop;
 	struct signals signals;
 	struct mains mains;
+	struct control *control; /* NULL: nobody can ask by socket */
 	struct progress progress;
 	struct http_client *http;
 	struct kube_config config;
@@ -33,9 +35,9 @@ struct auxiliary {
 	bool is_before_main;
 };
 
-/* Blocks signals, reads environment, template and cluster configuration, opens the channel for the
- * wrappers. A failure has been reported; the exit status is returned then, else 0. */
-int auxiliary_set_up(struct auxiliary *self, const struct role *role);
+/* As `wait` or `supervisor`: blocks signals, reads environment, template and cluster configuration, opens the channel for the
+ * wrappers and the control socket. A failure has been reported; the exit status is returned then, else 0. */
+int auxiliary_set_up(struct auxiliary *self, const struct role *role, const char *name);
 
 /* Logs and collects an error; the first one becomes the termination message. */
 void auxiliary_note(struct auxiliary *self, const char *what, const struct error *err);

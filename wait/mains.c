@@ -62,14 +62,55 @@ static bool has_exit_code(const struct mains *mains, const char *container)
 	return lstat(path, &st) == 0;
 }
 
+const char *mains_state_name(enum main_state state)
+{
+	static const char *const names[] = { "waiting", "running", "ended", "lost" };
+
+	return names[state];
+}
+
+static void on_change(void *context, size_t i)
+{
+	struct mains *mains = context;
+
+	if (mains->on_change)
+		mains->on_change(mains, i);
+}
+
 static void enter(struct mains *mains, size_t i, enum main_state state)
 {
-	static const char *const names[] = { "unseen", "running", "ended", "lost" };
 	const char *container = mains->template->containers[i];
 
 	mains->states[i] = state;
 	log_debug(mains->log, "Main container", log_string("containerName", container),
-		  log_string("state", names[state]));
+		  log_string("state", mains_state_name(state)));
+	if (state == MAIN_ENDED || state == MAIN_LOST)
+		terminator_ended(&mains->terminator, i);
+	else
+		on_change(mains, i);
+}
+
+/* By the channel to who is connected, by file to who is not there yet. */
+static void deliver(void *context, size_t i, int signo)
+{
+	struct mains *mains = context;
+	const char *container = mains->template->containers[i];
+
+	if (mains->states[i] == MAIN_ALIVE)
+		channel_server_signal(mains->channel, container, signo);
+	else if (mains->states[i] == MAIN_UNSEEN)
+		files_write_signal(mains->root, container, signo, NULL);
+}
+
+static void ask(struct mains *mains, const size_t *i, int signo, int64_t grace_ms,
+		enum termination_source source)
+{
+	struct termination_request request = {
+		.signo = signo, .grace_ms = grace_ms, .source = source, .uid = (uid_t)-1
+	};
+
+	terminator_ask(&mains->terminator, &request, i, 1, NULL);
+	terminator_flush(&mains->terminator);
 }
 
 /* Members that depend on it, and sidecars, know nothing but its exit code file: without one they
@@ -89,12 +130,12 @@ static void enter_lost(struct mains *mains, size_t i)
 
 /* Signals left in a file (by people, or older executors) go to the wrapper by the channel: it
  * does not look for files as long as it is connected. */
-static void forward_signal_file(struct mains *mains, const char *container)
+static void forward_signal_file(struct mains *mains, size_t i)
 {
-	int signo = files_take_signal(mains->root, container);
+	int signo = files_take_signal(mains->root, mains->template->containers[i]);
 
-	if (signo > 0)
-		channel_server_signal(mains->channel, container, signo);
+	if (signo > 0 && signo != terminator_sent(&mains->terminator, i))
+		ask(mains, &i, signo, TERMINATION_NO_GRACE_END, TERMINATION_BY_FILE);
 }
 
 static void look(struct event_watch *watch)
@@ -105,7 +146,7 @@ static void look(struct event_watch *watch)
 		const char *container = mains->template->containers[i];
 
 		if (mains->states[i] == MAIN_ALIVE)
-			forward_signal_file(mains, container);
+			forward_signal_file(mains, i);
 		else if (mains->states[i] == MAIN_UNSEEN && has_exit_code(mains, container))
 			enter(mains, i, MAIN_ENDED);
 	}
@@ -122,9 +163,10 @@ static void on_hello(void *context, const char *container, pid_t peer)
 	log_debug(mains->log, "A wrapper has connected", log_string("containerName", container),
 		  log_int("pid", peer));
 	enter(mains, (size_t)i, MAIN_ALIVE);
-	forward_signal_file(mains, container);
-	if (mains->pending_signal)
-		channel_server_signal(mains->channel, container, mains->pending_signal);
+	forward_signal_file(mains, (size_t)i);
+	/* What was asked for before it came. */
+	if (terminator_sent(&mains->terminator, (size_t)i))
+		deliver(mains, (size_t)i, terminator_sent(&mains->terminator, (size_t)i));
 }
 
 static void on_gone(void *context, const char *container)
@@ -141,26 +183,12 @@ static void on_gone(void *context, const char *container)
 	settle(mains);
 }
 
-/* By the channel to those who are connected, by file to the others. */
-static void signal_all(struct mains *mains, int signo)
-{
-	for (size_t i = 0; i < mains->template->container_count; i++) {
-		const char *container = mains->template->containers[i];
-
-		if (mains->states[i] == MAIN_ALIVE)
-			channel_server_signal(mains->channel, container, signo);
-		else if (mains->states[i] == MAIN_UNSEEN)
-			files_write_signal(mains->root, container, signo, NULL);
-	}
-	mains->pending_signal = signo;
-}
-
 static void on_kill(struct event_timer *timer)
 {
 	struct mains *mains = (struct mains *)((char *)timer - offsetof(struct mains, kill));
 
 	log_warn(mains->log, "Killing the main containers: they did not end in time");
-	signal_all(mains, SIGKILL);
+	ask(mains, NULL, SIGKILL, TERMINATION_NO_GRACE_END, TERMINATION_BY_POD);
 }
 
 static void on_give_up(struct event_timer *timer)
@@ -193,11 +221,9 @@ static void on_deadline(struct event_timer *timer)
 
 	log_info(mains->log, "The deadline has passed");
 	mains->on_deadline(mains);
-	signal_all(mains, SIGTERM);
-	if (mains->is_finishing)
-		return;
-	event_timer_set(&mains->kill, mains->grace_ms);
-	event_timer_set(&mains->give_up, mains->grace_ms + AFTER_KILL_MS);
+	ask(mains, NULL, SIGTERM, mains->grace_ms, TERMINATION_BY_DEADLINE);
+	if (!mains->is_finishing)
+		event_timer_set(&mains->give_up, mains->grace_ms + AFTER_KILL_MS);
 }
 
 static int start_timers(struct mains *mains, struct event_loop *loop,
@@ -242,6 +268,9 @@ int mains_init(struct mains *mains, struct event_loop *loop, const struct templa
 	struct channel_server_options options = {
 		.root = root, .on_hello = on_hello, .on_gone = on_gone, .context = mains
 	};
+	struct terminator_options terminator = {
+		.log = log, .deliver = deliver, .on_change = on_change, .context = mains
+	};
 	int r;
 
 	*mains = (struct mains){ .log = log,
@@ -251,6 +280,11 @@ int mains_init(struct mains *mains, struct event_loop *loop, const struct templa
 	mains->states = calloc(template->container_count + 1, sizeof(*mains->states));
 	if (!mains->states)
 		return error_set(err, -ENOMEM, "out of memory");
+	terminator.names = template->containers;
+	terminator.count = template->container_count;
+	r = terminator_init(&mains->terminator, loop, &terminator);
+	if (r < 0)
+		return error_errno(err, r, "timerfd");
 	mains->channel = channel_server_new(loop, &options, err);
 	if (!mains->channel)
 		return err->code;
@@ -267,5 +301,6 @@ void mains_done(struct mains *mains)
 	event_timer_done(&mains->deadline);
 	event_timer_done(&mains->kill);
 	event_timer_done(&mains->give_up);
+	terminator_done(&mains->terminator);
 	free(TAKE_PTR(mains->states));
 }

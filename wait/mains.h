@@ -18,6 +18,7 @@
 #include "executor/process/channel.h"
 #include "executor/template/environment.h"
 #include "executor/template/template.h"
+#include "signal/terminator.h"
 
 #include <stdbool.h>
 
@@ -40,7 +41,9 @@ struct mains {
 	struct event_timer give_up;
 	enum main_state *states; /* one for each of template->containers */
 	void (*on_deadline)(struct mains *mains);
-	int pending_signal; /* for wrappers that connect after it was asked for; 0 = none */
+	/* What container i does, or what was asked of it, has changed; may be NULL. */
+	void (*on_change)(struct mains *mains, size_t i);
+	struct terminator terminator; /* of template->containers */
 	bool is_finishing;
 	bool is_done; /* none is unseen or alive, or they are not waited for any more */
 };
@@ -53,6 +56,9 @@ void mains_done(struct mains *mains);
 
 /* SIGTERM was received: see above. Asking again changes nothing. */
 void mains_finish_up(struct mains *mains);
+
+/* "waiting", "running", "ended", "lost"; static storage. */
+const char *mains_state_name(enum main_state state);
 
 /* Containers in a state. */
 size_t mains_count(const struct mains *mains, enum main_state state);

@@ -91,7 +91,7 @@ static bool prepare_main(struct supervisor *self)
 int supervisor_main(const struct role *role)
 {
 	struct supervisor self = { .heartbeat = { .callback = NULL } };
-	int code = auxiliary_set_up(&self.auxiliary, role);
+	int code = auxiliary_set_up(&self.auxiliary, role, "supervisor");
 
 	if (code == ROLE_OK)
 		code = auxiliary_run(&self.auxiliary, prepare_main(&self));

@@ -5,7 +5,7 @@
 int wait_main(const struct role *role)
 {
 	struct auxiliary self;
-	int code = auxiliary_set_up(&self, role);
+	int code = auxiliary_set_up(&self, role, "wait");
 
 	if (code == ROLE_OK)
 		code = auxiliary_run(&self, true);

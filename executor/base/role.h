@@ -21,4 +21,6 @@ struct role {
 	char **argv; /* NULL terminated */
 	const struct kube_options *kube; /* flags that tell how to reach the API server */
 	const char *termination_log; /* /dev/termination-log */
+	const char *container; /* signal: whom; NULL = all main containers */
+	bool wants_watch; /* status: print every change until the pod ends */
 };

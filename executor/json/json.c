@@ -278,6 +278,11 @@ struct json_object *json_new_string(const char *s, size_t size)
 	return value;
 }
 
+struct json_object *json_new_int(int64_t value)
+{
+	return json_object_new_int64(value);
+}
+
 struct json_object *json_new_bool(bool value)
 {
 	return json_object_new_boolean(value);

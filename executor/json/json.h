@@ -89,6 +89,7 @@ struct json_object *json_new_object(void);
 struct json_object *json_new_array(void);
 /* Bytes that are not UTF-8 become U+FFFD. */
 struct json_object *json_new_string(const char *s, size_t size);
+struct json_object *json_new_int(int64_t value);
 struct json_object *json_new_bool(bool value);
 
 int json_set(struct json_object *object, const char *key, struct json_object *value);
