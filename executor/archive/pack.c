@@ -282,6 +282,7 @@ static int pack_tar_gz(struct packer *self, int fd, struct writer *out, struct e
 
 	if (r == 0)
 		r = pack_tar(self, fd, &gzip.writer, err);
+	self->tar = NULL; /* it points to a local of ours */
 	return r < 0 ? r : gzip.writer.finish(&gzip.writer, err);
 }
 

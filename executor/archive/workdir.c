@@ -85,7 +85,7 @@ static int list(int parent_fd, const char *base, char names[][256])
 		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
 			continue;
 		if (count < NAMES_SHOWN)
-			strcpy(names[count], entry->d_name);
+			memcpy(names[count], entry->d_name, strlen(entry->d_name) + 1);
 		count++;
 	}
 	closedir(dir);

@@ -7,7 +7,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -142,7 +142,6 @@ def test_deadline_is_a_request(lab: Lab) -> None:
         while (event := watcher.next())["container"]["termination"] != "term sent":
             assert event["container"]["state"] == "running"
         assert event["container"]["request"]["source"] == "deadline"
-        assert control.terminate().json()["outcome"] in ("coalesced", "late")
         assert end(runner) == 7
         watcher.close()
 
@@ -167,6 +166,20 @@ def test_other_signals_pass(lab: Lab) -> None:
         assert end(runner) == 7
 
 
+def connections() -> int:
+    """Accepted connections of control sockets on this machine."""
+    lines = Path("/proc/net/unix").read_text().splitlines()
+    return sum(line.endswith("/control.sock") and line.split()[5] == "03" for line in lines)
+
+
+def until(condition: Callable[[], bool]) -> bool:
+    """Waits a bounded time for it."""
+    end_at = time.monotonic() + 20
+    while not condition() and time.monotonic() < end_at:
+        time.sleep(0.02)
+    return condition()
+
+
 def test_commands(lab: Lab) -> None:
     with pod(lab, STUBBORN) as (runner, control):
         tool = "/var/run/argo/argoexec"
@@ -176,10 +189,12 @@ def test_commands(lab: Lab) -> None:
         assert wrong.code == 64 and "is no main container" in wrong.output
         assert runner.exec("main", [tool, "signal", "TREM"]).code == 64
         events: list[str] = []
+        before = connections()
         watching = threading.Thread(
             target=lambda: events.append(runner.exec("main", [tool, "status", "--watch"]).output)
         )
         watching.start()
+        assert until(lambda: connections() > before)
         asked = runner.exec("main", [tool, "signal", "--container=main", "sigterm"])
         assert asked.code == 0 and json.loads(asked.output)["outcome"] == "accepted"
         wait_log(runner, "asked")

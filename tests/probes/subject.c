@@ -150,7 +150,7 @@ static int show(char **argv)
 	printf(", \"pid\": %d, \"parent\": %d, \"group\": %d, \"session\": %d, \"umask\": %u, "
 	       "\"nice\": %d, \"oom_score_adj\": %d, \"uid\": %u, \"gid\": %u}\n",
 	       (int)getpid(), (int)getppid(), (int)getpgrp(), (int)getsid(0), (unsigned)mask,
-	       getpriority(PRIO_PROCESS, 0), atoi(adjustment), getuid(), getgid());
+	       getpriority(PRIO_PROCESS, 0), (int)strtol(adjustment, NULL, 10), getuid(), getgid());
 	return fflush(stdout) != 0;
 }
 
@@ -203,7 +203,7 @@ static int leave_zombies(int count)
 int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
-	int number = argc > 2 ? atoi(argv[2]) : 0;
+	int number = argc > 2 ? (int)strtol(argv[2], NULL, 10) : 0;
 
 	if (strcmp(what, "show") == 0)
 		return show(argv);

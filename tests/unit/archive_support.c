@@ -17,8 +17,6 @@
 
 #define FILE_BYTES_MAX (64u * 1024 * 1024)
 
-extern char **environ;
-
 static char sandbox[64];
 
 void sandbox_make(void)

@@ -96,7 +96,7 @@ bool http_peer_read(struct http_peer *peer)
 	}
 	length = strcasestr(peer->request, "\r\ncontent-length: ");
 	if (!read_body(peer, end + 4, size - (size_t)(end + 4 - peer->request),
-		       length ? (size_t)atoll(length + 18) : 0))
+		       length ? strtoull(length + 18, NULL, 10) : 0))
 		return false;
 	end[2] = '\0';
 	return true;

@@ -423,7 +423,7 @@ static void make_socket(const char *path)
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	strcpy(address.sun_path, path);
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
 	assert_return_code(bind(fd, (struct sockaddr *)&address, sizeof(address)), errno);
 }
 

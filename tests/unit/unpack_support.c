@@ -40,8 +40,10 @@ static void copy_name(char *field, const char *name)
 		snprintf(whole, sizeof(whole), "%s%s", sandbox_path("outside"), name + 2);
 		name = whole;
 	}
+	/* A name of 100 bytes has no NUL in a tar header. */
 	assert_true(strlen(name) <= 100);
-	memcpy(field, name, strlen(name));
+	for (size_t i = 0; name[i]; i++)
+		field[i] = name[i];
 }
 
 void add_block(struct buffer *tar, const struct entry *entry, size_t size)
