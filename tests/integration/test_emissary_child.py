@@ -72,6 +72,8 @@ def test_nothing_differs_but_the_process_group(oddly: bool) -> None:
     assert wrapped["session"] == plain["session"]
     assert wrapped["umask"] == 0
     if oddly:
+        for internal in ("32", "33"):  # posix_spawn of glibc, thus make, leaves them ignored
+            plain["handled"].pop(internal, None)
         assert plain["handled"] == {str(n): "ignored" for n in (1, 2, 12, 25, 40)}
         assert (plain["nice"], plain["oom_score_adj"], plain["cwd"]) == (3, 321, "/var/run")
 

@@ -91,6 +91,8 @@ def test_the_command_has_a_terminal_of_its_own() -> None:
     inode = {text.split()[0] for text in found["descriptors"].values()}
     st = os.fstat(terminal.slave_fd)
     assert len(inode) == 1 and f"{st.st_dev:x}:{st.st_ino}" not in inode
+    for internal in ("32", "33"):  # posix_spawn of glibc, thus make, leaves them ignored
+        found["handled"].pop(internal, None)
     assert found["blocked"] == "0" * 16 and found["handled"] == {}
 
 
