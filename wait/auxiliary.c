@@ -234,6 +234,14 @@ static void save_and_report(struct auxiliary *self, bool has_main_run)
 
 /* --- the sequence ----------------------------------------------------------------------- */
 
+static void on_look(struct mains *mains)
+{
+	struct auxiliary *self =
+		(struct auxiliary *)((char *)mains - offsetof(struct auxiliary, mains));
+
+	progress_look(&self->progress);
+}
+
 int auxiliary_run(struct auxiliary *self, bool has_main_run)
 {
 	struct error err = ERROR_NONE;
@@ -241,7 +249,9 @@ int auxiliary_run(struct auxiliary *self, bool has_main_run)
 
 	/* The placeholder makes the controller hold the node open. It is sent while we wait. */
 	task_result_want_placeholder(self->result);
-	progress_init(&self->progress, self->loop, &self->environment, self->result, self->log);
+	self->mains.on_look = on_look;
+	progress_init(&self->progress, &self->mains.watch, self->loop, &self->environment,
+		      self->result, self->log);
 	if (event_loop_wait_uncancelled(self->loop, &self->mains.is_done) < 0) {
 		error_set(&err, -EIO, "failed to wait for main container to complete");
 		auxiliary_note(self, "Failed to wait", &err);

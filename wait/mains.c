@@ -151,6 +151,8 @@ static void look(struct event_watch *watch)
 			enter(mains, i, MAIN_ENDED);
 	}
 	settle(mains);
+	if (mains->on_look)
+		mains->on_look(mains);
 }
 
 static void on_hello(void *context, const char *container, pid_t peer)

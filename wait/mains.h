@@ -36,6 +36,7 @@ struct mains {
 	int64_t grace_ms;
 	struct channel_server *channel;
 	struct event_watch watch;
+	void (*on_look)(struct mains *mains); /* something was written; may be NULL */
 	struct event_timer deadline; /* ARGO_DEADLINE */
 	struct event_timer kill; /* SIGTERM was not enough */
 	struct event_timer give_up;

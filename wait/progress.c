@@ -85,19 +85,17 @@ static bool look(struct progress *progress)
 	return true;
 }
 
-static void on_change(struct event_watch *watch)
+void progress_look(struct progress *progress)
 {
-	struct progress *progress =
-		(struct progress *)((char *)watch - offsetof(struct progress, watch));
 	int64_t due_ms = progress->sent_ms + progress->tick_ms - clock_now_ms();
 
-	if (!look(progress) || progress->is_pending)
+	if (!progress->path || !look(progress) || progress->is_pending)
 		return;
 	progress->is_pending = true;
 	event_timer_set(&progress->tick, progress->sent_ms && due_ms > 0 ? due_ms : 0);
 }
 
-void progress_init(struct progress *progress, struct event_loop *loop,
+void progress_init(struct progress *progress, struct event_watch *watch, struct event_loop *loop,
 		   const struct environment *environment, struct task_result *result,
 		   const struct log *log)
 {
@@ -112,27 +110,24 @@ void progress_init(struct progress *progress, struct event_loop *loop,
 		return;
 	directory = strdup(environment->progress_file);
 	slash = directory ? strrchr(directory, '/') : NULL;
-	if (!slash || slash == directory || event_timer_init(&progress->tick, loop, on_tick) < 0 ||
-	    event_watch_init(&progress->watch, loop, on_change) < 0)
+	if (!slash || slash == directory || event_timer_init(&progress->tick, loop, on_tick) < 0)
 		return;
 	*slash = '\0';
 	progress->path = environment->progress_file;
-	event_watch_add(&progress->watch, directory, EVENT_WATCH_CONTENT);
-	on_change(&progress->watch);
+	event_watch_add(watch, directory, EVENT_WATCH_CONTENT);
+	progress_look(progress);
 }
 
 void progress_finish(struct progress *progress)
 {
 	if (progress->path && (look(progress) || progress->is_pending))
 		send(progress);
-	event_watch_stop(&progress->watch);
 	event_remove(&progress->tick.source);
 	progress->path = NULL;
 }
 
 void progress_done(struct progress *progress)
 {
-	event_watch_done(&progress->watch);
 	event_timer_done(&progress->tick);
 	progress->path = NULL;
 }

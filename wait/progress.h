@@ -15,7 +15,6 @@
 #define PROGRESS_TEXT_MAX 48
 
 struct progress {
-	struct event_watch watch;
 	struct event_timer tick;
 	const char *path; /* NULL = progress is off */
 	int64_t tick_ms;
@@ -26,10 +25,14 @@ struct progress {
 	bool is_pending; /* seen has not been sent */
 };
 
-/* Starts watching, if the controller switched progress on. Trouble only costs the progress. */
-void progress_init(struct progress *progress, struct event_loop *loop,
+/* Starts watching, if the controller switched progress on: the file's directory is added to `watch`,
+ * whose owner calls progress_look() when something has changed (inotify instances are scarce, and
+ * each takes the kernel some 10 ms to close). Trouble only costs the progress. */
+void progress_init(struct progress *progress, struct event_watch *watch, struct event_loop *loop,
 		   const struct environment *environment, struct task_result *result,
 		   const struct log *log);
+
+void progress_look(struct progress *progress);
 
 /* Main has ended: looks once more, sends what is new, and looks no more. */
 void progress_finish(struct progress *progress);
