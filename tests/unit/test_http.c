@@ -1,7 +1,6 @@
 #include "executor/base/clock.h"
 #include "executor/base/fd.h"
-#include "executor/http/http.h"
-#include "tests/unit/http_server.h"
+#include "tests/unit/http_fixture.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,56 +15,30 @@
 
 #define OK "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
-struct fixture {
-	struct event_loop *loop;
-	struct http_client *client;
-	struct http_server server;
-	struct http_response response;
-	struct error err;
-	char url[256];
-};
-
 static int setup(void **state)
 {
-	static struct fixture f;
 	struct http_client_options options = { .user_agent = "test/1", .stall_timeout_ms = 10000 };
 
-	memset(&f, 0, sizeof(f));
-	f.loop = event_loop_new();
-	f.client = http_client_new(f.loop, &options, &f.err);
-	assert_non_null(f.client);
-	*state = &f;
-	return 0;
+	return http_fixture_set_up(state, &options);
 }
 
-static int teardown(void **state)
-{
-	struct fixture *f = *state;
-
-	http_response_done(&f->response);
-	http_client_free(f->client);
-	event_loop_free(f->loop);
-	return 0;
-}
-
-static void start(struct fixture *f, void (*serve)(struct http_peer *), const char *text,
+static void start(struct http_fixture *f, void (*serve)(struct http_peer *), const char *text,
 		  const char *path)
 {
 	http_server_start(&f->server, serve, text);
 	snprintf(f->url, sizeof(f->url), "http://127.0.0.1:%d%s", f->server.port, path);
 }
 
-static int perform(struct fixture *f, struct http_request request)
+static int perform(struct http_fixture *f, struct http_request request)
 {
-	http_response_done(&f->response);
 	request.method = request.method ?: "GET";
 	request.url = f->url;
-	return http_perform(f->client, &request, &f->response, &f->err);
+	return http_fixture_perform(f, &request);
 }
 
 static void test_plain_get(void **state)
 {
-	struct fixture *f = *state;
+	struct http_fixture *f = *state;
 	const char *headers[] = { "X-One: 1", "X-Empty:", NULL };
 	char value[64];
 
@@ -92,7 +65,7 @@ static void test_plain_get(void **state)
 
 static void test_connection_is_kept(void **state)
 {
-	struct fixture *f = *state;
+	struct http_fixture *f = *state;
 
 	start(f, http_serve_text, OK, "/");
 	for (int i = 0; i < 20; i++)
@@ -103,7 +76,7 @@ static void test_connection_is_kept(void **state)
 
 static void test_closed_kept_connection(void **state)
 {
-	struct fixture *f = *state;
+	struct http_fixture *f = *state;
 
 	start(f, http_serve_once, OK, "/");
 	for (int i = 0; i < 5; i++)
@@ -114,7 +87,7 @@ static void test_closed_kept_connection(void **state)
 
 static void test_sockets_are_close_on_exec(void **state)
 {
-	struct fixture *f = *state;
+	struct http_fixture *f = *state;
 	int seen = 0;
 
 	start(f, http_serve_text, OK, "/");
@@ -134,7 +107,7 @@ static void test_sockets_are_close_on_exec(void **state)
 
 static void test_chunked_and_1_0(void **state)
 {
-	struct fixture *f = *state;
+	struct http_fixture *f = *state;
 
 	start(f, http_serve_once,
 	      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n4\r\n you\r\n0\r\n"
@@ -154,7 +127,7 @@ static void test_chunked_and_1_0(void **state)
 
 static void test_head(void **state)
 {
-	struct fixture *f = *state;
+	struct http_fixture *f = *state;
 
 	start(f, http_serve_text, "HTTP/1.1 200 OK\r\nContent-Length: 12345\r\n\r\n", "/");
 	assert_int_equal(perform(f, (struct http_request){ .method = "HEAD" }), 0);
@@ -168,7 +141,7 @@ static void test_head(void **state)
 static void test_upload_from_memory(void **state)
 {
 	static const char *const methods[] = { "PUT", "POST", "PATCH", "DELETE" };
-	struct fixture *f = *state;
+	struct http_fixture *f = *state;
 
 	for (size_t i = 0; i < 4; i++) {
 		struct http_body body = { .data = "0123456789", .size = 10 };
@@ -209,7 +182,7 @@ static int make_file(size_t size)
 
 static void test_upload_from_file(void **state)
 {
-	struct fixture *f = *state;
+	struct http_fixture *f = *state;
 	_cleanup_close_ int fd = make_file(8 << 20);
 	struct http_body body = { .fd = fd, .has_file = true, .offset = 256 * 3, .size = 3 << 20 };
 
@@ -225,7 +198,7 @@ static void test_upload_from_file(void **state)
 
 static void test_upload_file_shrank(void **state)
 {
-	struct fixture *f = *state;
+	struct http_fixture *f = *state;
 	_cleanup_close_ int fd = make_file(1 << 20);
 	struct http_body body = { .fd = fd, .has_file = true, .size = 2 << 20 };
 
@@ -240,7 +213,7 @@ static void test_upload_file_shrank(void **state)
 
 static void test_upload_is_rewound(void **state)
 {
-	struct fixture *f = *state;
+	struct http_fixture *f = *state;
 	_cleanup_close_ int fd = make_file(2 << 20);
 	struct http_body body = { .fd = fd, .has_file = true, .size = 2 << 20 };
 
@@ -268,7 +241,7 @@ static void refuse_early(struct http_peer *peer)
 
 static void test_upload_refused_early(void **state)
 {
-	struct fixture *f = *state;
+	struct http_fixture *f = *state;
 	_cleanup_close_ int fd = make_file(8 << 20);
 	struct http_body body = { .fd = fd, .has_file = true, .size = 8 << 20 };
 
@@ -294,7 +267,7 @@ static void serve_100_mb(struct http_peer *peer)
 
 static void test_body_max(void **state)
 {
-	struct fixture *f = *state;
+	struct http_fixture *f = *state;
 
 	start(f, serve_100_mb, NULL, "/");
 	assert_int_equal(perform(f, (struct http_request){ .body_max = 1000 }), 0);
@@ -323,7 +296,7 @@ static void redirect(struct http_peer *peer)
 static void test_redirects(void **state)
 {
 	struct http_body body = { .data = "payload", .size = 7 };
-	struct fixture *f = *state;
+	struct http_fixture *f = *state;
 
 	start(f, redirect, "302 Found", "/start");
 	assert_int_equal(perform(f, (struct http_request){ 0 }), 0);
@@ -359,7 +332,7 @@ static void test_redirects(void **state)
 }
 
 struct sink {
-	struct fixture *f;
+	struct http_fixture *f;
 	struct http_transfer *transfer;
 	size_t bytes;
 	size_t pause_at;
@@ -412,7 +385,7 @@ static void on_end(struct http_transfer *transfer, const struct http_response *r
 	sink->is_done = true;
 }
 
-static void start_sink(struct sink *sink, struct fixture *f)
+static void start_sink(struct sink *sink, struct http_fixture *f)
 {
 	struct http_request request = { .method = "GET", .url = f->url, .on_data = take };
 
@@ -424,7 +397,7 @@ static void start_sink(struct sink *sink, struct fixture *f)
 
 static void test_pause_and_resume(void **state)
 {
-	struct fixture *f = *state;
+	struct http_fixture *f = *state;
 	struct sink sink = { .pause_at = 1 << 20 };
 	size_t paused_at;
 
@@ -448,7 +421,7 @@ static void test_pause_and_resume(void **state)
 
 static void test_on_data_fails(void **state)
 {
-	struct fixture *f = *state;
+	struct http_fixture *f = *state;
 	struct sink sink = { .fail_with = -ENOSPC };
 
 	start(f, serve_100_mb, NULL, "/");
@@ -462,7 +435,7 @@ static void test_on_data_fails(void **state)
 
 static void test_error_document_bypasses_on_data(void **state)
 {
-	struct fixture *f = *state;
+	struct http_fixture *f = *state;
 	struct sink sink = { .f = f };
 	struct http_request request = { .on_data = take, .context = &sink };
 
@@ -475,7 +448,7 @@ static void test_error_document_bypasses_on_data(void **state)
 
 static void test_start_and_free_inside_on_data(void **state)
 {
-	struct fixture *f = *state;
+	struct http_fixture *f = *state;
 	struct sink sink = { .is_started_inside = true, .frees_inside = true };
 
 	/* The first answer is cut short by the free, so the second comes on a new connection. */
@@ -490,7 +463,7 @@ static void test_start_and_free_inside_on_data(void **state)
 
 static void test_client_freed_first(void **state)
 {
-	struct fixture *f = *state;
+	struct http_fixture *f = *state;
 	struct sink sink = { .pause_at = 1 };
 
 	start(f, serve_100_mb, NULL, "/");
@@ -505,7 +478,7 @@ static void test_client_freed_first(void **state)
 
 static void test_malformed_requests(void **state)
 {
-	struct fixture *f = *state;
+	struct http_fixture *f = *state;
 	const char *headers[] = { "X: 1\r\nY: 2", NULL };
 
 	strcpy(f->url, "http://127.0.0.1:1/");
@@ -523,7 +496,7 @@ static void test_malformed_requests(void **state)
 
 static void test_proxy(void **state)
 {
-	struct fixture *f = *state;
+	struct http_fixture *f = *state;
 	char proxy[64];
 
 	start(f, http_serve_text, OK, "/");
@@ -544,7 +517,7 @@ static void test_proxy(void **state)
 	assert_memory_equal(f->server.peer.request, "GET http://a.example/x HTTP/1.1\r\n", 33);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(test_##name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(test_##name, setup, http_fixture_tear_down)
 
 int main(void)
 {

@@ -4,8 +4,7 @@
  */
 #include "executor/base/clock.h"
 #include "executor/base/fd.h"
-#include "executor/http/http.h"
-#include "tests/unit/http_server.h"
+#include "tests/unit/http_fixture.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -25,15 +24,6 @@
 
 #define STALL_MS 400
 #define CONNECT_MS 600
-
-struct fixture {
-	struct event_loop *loop;
-	struct http_client *client;
-	struct http_server server;
-	struct http_response response;
-	struct error err;
-	char url[256];
-};
 
 /* The namespaces: loopback is up, port 53 is free, /etc/resolv.conf names it. */
 static int enter_namespaces(void **state)
@@ -60,40 +50,22 @@ static int enter_namespaces(void **state)
 
 static int setup(void **state)
 {
-	static struct fixture f;
 	struct http_client_options options = { .user_agent = "test/1",
 					       .stall_timeout_ms = STALL_MS,
 					       .connect_timeout_ms = CONNECT_MS };
 
-	memset(&f, 0, sizeof(f));
-	f.loop = event_loop_new();
-	f.client = http_client_new(f.loop, &options, &f.err);
-	assert_non_null(f.client);
-	*state = &f;
-	return 0;
+	return http_fixture_set_up(state, &options);
 }
 
-static int teardown(void **state)
-{
-	struct fixture *f = *state;
-
-	http_response_done(&f->response);
-	http_client_free(f->client);
-	event_loop_free(f->loop);
-	return 0;
-}
-
-static int get(struct fixture *f, const char *url)
+static int get(struct http_fixture *f, const char *url)
 {
 	struct http_request request = { .method = "GET", .url = url };
 
-	http_response_done(&f->response);
-	f->err = ERROR_NONE;
-	return http_perform(f->client, &request, &f->response, &f->err);
+	return http_fixture_perform(f, &request);
 }
 
 /* Asks a server that behaves like `serve`; the error is in f->err afterwards. */
-static int get_from(struct fixture *f, void (*serve)(struct http_peer *), const char *text)
+static int get_from(struct http_fixture *f, void (*serve)(struct http_peer *), const char *text)
 {
 	int r;
 
@@ -105,7 +77,7 @@ static int get_from(struct fixture *f, void (*serve)(struct http_peer *), const 
 	return r;
 }
 
-static void expect(const struct fixture *f, enum error_class class, const char *text)
+static void expect(const struct http_fixture *f, enum error_class class, const char *text)
 {
 	if (!strstr(f->err.message, text))
 		print_error("'%s' does not contain '%s'\n", f->err.message, text);
@@ -173,7 +145,7 @@ static void one_long_header(struct http_peer *peer)
 
 static void test_broken_answers(void **state)
 {
-	struct fixture *f = *state;
+	struct http_fixture *f = *state;
 
 	assert_true(get_from(f, close_at_once, NULL) < 0);
 	expect(f, ERROR_TRANSIENT, "/b/k: EOF");
@@ -201,7 +173,7 @@ static void test_broken_answers(void **state)
 
 static void test_stall(void **state)
 {
-	struct fixture *f = *state;
+	struct http_fixture *f = *state;
 	int64_t started_ms = clock_now_ms();
 
 	assert_int_equal(get_from(f, go_silent, NULL), -ETIMEDOUT);
@@ -225,7 +197,7 @@ static void trickle(struct http_peer *peer)
 
 static void test_slow_is_not_stalled(void **state)
 {
-	struct fixture *f = *state;
+	struct http_fixture *f = *state;
 
 	assert_int_equal(get_from(f, trickle, NULL), 0);
 	assert_int_equal(f->response.body_bytes, 9);
@@ -241,7 +213,7 @@ static void never_read(struct http_peer *peer)
 
 static void test_stalled_upload(void **state)
 {
-	struct fixture *f = *state;
+	struct http_fixture *f = *state;
 	_cleanup_close_ int fd = memfd_create("upload", MFD_CLOEXEC);
 	struct http_request request = { .method = "PUT",
 					.url = f->url,
@@ -265,7 +237,7 @@ static void reset_in_upload(struct http_peer *peer)
 
 static void test_reset_upload(void **state)
 {
-	struct fixture *f = *state;
+	struct http_fixture *f = *state;
 	_cleanup_close_ int fd = memfd_create("upload", MFD_CLOEXEC);
 	struct http_request request = { .method = "PUT",
 					.url = f->url,
@@ -282,7 +254,7 @@ static void test_reset_upload(void **state)
 
 static void test_no_connection(void **state)
 {
-	struct fixture *f = *state;
+	struct http_fixture *f = *state;
 	struct sockaddr_in address = { .sin_family = AF_INET,
 				       .sin_port = htons(81),
 				       .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
@@ -314,7 +286,7 @@ static void test_no_connection(void **state)
 
 static void test_no_descriptors(void **state)
 {
-	struct fixture *f = *state;
+	struct http_fixture *f = *state;
 	struct rlimit before, none;
 	int lowest = dup(0);
 	int r;
@@ -386,7 +358,7 @@ static void stop_name_server(struct name_server *server)
 
 static void test_no_such_host(void **state)
 {
-	struct fixture *f = *state;
+	struct http_fixture *f = *state;
 	struct name_server server;
 
 	start_name_server(&server, false);
@@ -398,7 +370,7 @@ static void test_no_such_host(void **state)
 
 static void test_dead_name_server_times_out(void **state)
 {
-	struct fixture *f = *state;
+	struct http_fixture *f = *state;
 	struct name_server server;
 	int64_t started_ms = clock_now_ms();
 
@@ -421,7 +393,7 @@ static void cancel(struct event_timer *timer)
 
 static void test_cancelled_during_lookup(void **state)
 {
-	struct fixture *f = *state;
+	struct http_fixture *f = *state;
 	struct alarm alarm = { .loop = f->loop };
 	struct name_server server;
 	int64_t started_ms;
@@ -449,7 +421,7 @@ static void unexpected(struct http_transfer *transfer, const struct http_respons
 
 static void test_freed_during_lookup(void **state)
 {
-	struct fixture *f = *state;
+	struct http_fixture *f = *state;
 	struct http_request request = { .method = "GET", .url = "http://nowhere.test/" };
 	struct name_server server;
 
@@ -469,7 +441,7 @@ static void test_freed_during_lookup(void **state)
 	stop_name_server(&server);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(test_##name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(test_##name, setup, http_fixture_tear_down)
 
 int main(void)
 {

@@ -1,7 +1,6 @@
 #include "executor/base/fd.h"
 #include "executor/base/path.h"
-#include "executor/http/http.h"
-#include "tests/unit/http_server.h"
+#include "tests/unit/http_fixture.h"
 
 #include <errno.h>
 #include <openssl/pem.h>
@@ -23,15 +22,6 @@
 struct identity {
 	char cert_path[64], key_path[64];
 	struct buffer cert, key;
-};
-
-struct fixture {
-	struct event_loop *loop;
-	struct http_client *client;
-	struct http_server server;
-	struct http_response response;
-	struct error err;
-	char url[256];
 };
 
 static char directory[32] = "/tmp/http-tls.XXXXXX";
@@ -110,41 +100,24 @@ static int remove_identities(void **state)
 
 static int setup(void **state)
 {
-	static struct fixture f;
 	struct http_client_options options = { .connect_timeout_ms = 2000 };
 
-	memset(&f, 0, sizeof(f));
-	f.loop = event_loop_new();
-	f.client = http_client_new(f.loop, &options, &f.err);
-	assert_non_null(f.client);
-	*state = &f;
-	return 0;
+	return http_fixture_set_up(state, &options);
 }
 
-static int teardown(void **state)
-{
-	struct fixture *f = *state;
-
-	http_response_done(&f->response);
-	http_client_free(f->client);
-	event_loop_free(f->loop);
-	return 0;
-}
-
-static void start(struct fixture *f, const struct identity *identity, const struct identity *client)
+static void start(struct http_fixture *f, const struct identity *identity,
+		  const struct identity *client)
 {
 	http_server_start_tls(&f->server, http_serve_text, OK, identity->cert_path,
 			      identity->key_path, client ? client->cert_path : NULL);
 	snprintf(f->url, sizeof(f->url), "https://127.0.0.1:%d/x", f->server.port);
 }
 
-static int get(struct fixture *f, struct http_tls tls)
+static int get(struct http_fixture *f, struct http_tls tls)
 {
 	struct http_request request = { .method = "GET", .url = f->url, .tls = tls };
 
-	http_response_done(&f->response);
-	f->err = ERROR_NONE;
-	return http_perform(f->client, &request, &f->response, &f->err);
+	return http_fixture_perform(f, &request);
 }
 
 static struct http_tls trusting(const struct identity *identity)
@@ -153,7 +126,7 @@ static struct http_tls trusting(const struct identity *identity)
 				  .ca_pem_size = identity->cert.size };
 }
 
-static void expect(const struct fixture *f, enum error_class class, const char *text)
+static void expect(const struct http_fixture *f, enum error_class class, const char *text)
 {
 	if (!strstr(f->err.message, text))
 		print_error("'%s' does not contain '%s'\n", f->err.message, text);
@@ -163,7 +136,7 @@ static void expect(const struct fixture *f, enum error_class class, const char *
 
 static void test_given_authority(void **state)
 {
-	struct fixture *f = *state;
+	struct http_fixture *f = *state;
 
 	start(f, &local, NULL);
 	for (int i = 0; i < 3; i++)
@@ -175,7 +148,7 @@ static void test_given_authority(void **state)
 
 static void test_wrong_authority(void **state)
 {
-	struct fixture *f = *state;
+	struct http_fixture *f = *state;
 
 	start(f, &local, NULL);
 	assert_true(get(f, trusting(&other)) < 0);
@@ -187,7 +160,7 @@ static void test_wrong_authority(void **state)
 
 static void test_kept_connection_keeps_its_trust(void **state)
 {
-	struct fixture *f = *state;
+	struct http_fixture *f = *state;
 
 	start(f, &local, NULL);
 	for (int i = 0; i < 3; i++) {
@@ -203,7 +176,7 @@ static void test_kept_connection_keeps_its_trust(void **state)
 
 static void test_no_authority_in_pem(void **state)
 {
-	struct fixture *f = *state;
+	struct http_fixture *f = *state;
 	struct http_tls empty = { .ca_pem = "", .ca_pem_size = 0 };
 	struct http_tls garbage = { .ca_pem = "-----BEGIN CERTIFICATE-----\nAAAA\n",
 				    .ca_pem_size = 33 };
@@ -218,7 +191,7 @@ static void test_no_authority_in_pem(void **state)
 
 static void test_system_trust(void **state)
 {
-	struct fixture *f = *state;
+	struct http_fixture *f = *state;
 
 	start(f, &local, NULL);
 	set_system_trust(local.cert_path, "/nonexistent");
@@ -229,7 +202,7 @@ static void test_system_trust(void **state)
 
 static void test_system_trust_directory(void **state)
 {
-	struct fixture *f = *state;
+	struct http_fixture *f = *state;
 	char list[64];
 
 	snprintf(list, sizeof(list), "/nonexistent:%s", directory);
@@ -242,7 +215,7 @@ static void test_system_trust_directory(void **state)
 
 static void test_expired(void **state)
 {
-	struct fixture *f = *state;
+	struct http_fixture *f = *state;
 
 	start(f, &expired, NULL);
 	assert_true(get(f, trusting(&expired)) < 0);
@@ -253,7 +226,7 @@ static void test_expired(void **state)
 static void test_server_name(void **state)
 {
 	struct http_tls tls = trusting(&elsewhere);
-	struct fixture *f = *state;
+	struct http_fixture *f = *state;
 	char host[64];
 
 	start(f, &elsewhere, NULL);
@@ -272,7 +245,7 @@ static void test_server_name(void **state)
 static void test_client_certificate(void **state)
 {
 	struct http_tls tls = trusting(&local);
-	struct fixture *f = *state;
+	struct http_fixture *f = *state;
 
 	start(f, &local, &other);
 	assert_true(get(f, tls) < 0);
@@ -300,7 +273,7 @@ static void close_during_handshake(struct http_peer *peer)
 	(void)peer;
 }
 
-static int get_from_plain(struct fixture *f, void (*serve)(struct http_peer *))
+static int get_from_plain(struct http_fixture *f, void (*serve)(struct http_peer *))
 {
 	int r;
 
@@ -313,7 +286,7 @@ static int get_from_plain(struct fixture *f, void (*serve)(struct http_peer *))
 
 static void test_no_tls_there(void **state)
 {
-	struct fixture *f = *state;
+	struct http_fixture *f = *state;
 
 	assert_true(get_from_plain(f, answer_plainly) < 0);
 	expect(f, ERROR_PERMANENT, "tls: first record does not look like a TLS handshake");
@@ -340,7 +313,7 @@ static void reset_in_upload(struct http_peer *peer)
 
 static void test_cut_short(void **state)
 {
-	struct fixture *f = *state;
+	struct http_fixture *f = *state;
 
 	http_server_start_tls(&f->server, cut_short, NULL, local.cert_path, local.key_path, NULL);
 	snprintf(f->url, sizeof(f->url), "https://127.0.0.1:%d/x", f->server.port);
@@ -352,7 +325,7 @@ static void test_cut_short(void **state)
 /* With SIGPIPE at its default: a signal would end the test. */
 static void test_reset_upload(void **state)
 {
-	struct fixture *f = *state;
+	struct http_fixture *f = *state;
 	_cleanup_close_ int fd = memfd_create("upload", MFD_CLOEXEC);
 	struct http_request request = { .method = "PUT",
 					.url = f->url,
@@ -372,7 +345,7 @@ static void test_reset_upload(void **state)
 	http_server_stop(&f->server);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(test_##name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(test_##name, setup, http_fixture_tear_down)
 
 int main(void)
 {
