@@ -35,6 +35,7 @@ if __package__ in (None, ""):
 
 from tests.servers.admin import AdminServer
 from tests.servers.faults import FaultTable
+from tests.servers.server import Server
 
 BUFFER_BYTES = 1 << 20
 HEAD_LIMIT_BYTES = 1 << 16
@@ -373,7 +374,7 @@ class Connection:
                 raise Cut(action.get("reset", True))
 
 
-class FaultProxy:
+class FaultProxy(Server):
     """Listens from the constructor to stop(); also a context manager."""
 
     def __init__(self, upstream: tuple[str, int] | None, host: str = "127.0.0.1", port: int = 0):
@@ -388,16 +389,6 @@ class FaultProxy:
         self.host, self.port = self._listener.getsockname()[:2]
         self._thread = threading.Thread(target=self._accept, daemon=True)
         self._thread.start()
-
-    def __enter__(self) -> "FaultProxy":
-        return self
-
-    def __exit__(self, *_exc: Any) -> None:
-        self.stop()
-
-    @property
-    def endpoint(self) -> str:
-        return f"{self.host}:{self.port}"
 
     def record(self, record: Record) -> None:
         with self._lock:

@@ -18,19 +18,21 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.servers import certs
+from tests.servers.server import Server
 
 BUFFER_BYTES = 1 << 18
 NOT_NOW = (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError)
 
 
-class TlsFront:
+class TlsFront(Server):
     """Listens from the constructor to stop(); also a context manager."""
+
+    scheme = "https"
 
     def __init__(
         self,
@@ -51,20 +53,6 @@ class TlsFront:
         self.port = self._listener.getsockname()[1]
         self._thread = threading.Thread(target=self._accept, daemon=True)
         self._thread.start()
-
-    def __enter__(self) -> "TlsFront":
-        return self
-
-    def __exit__(self, *_exc: Any) -> None:
-        self.stop()
-
-    @property
-    def endpoint(self) -> str:
-        return f"{self.host}:{self.port}"
-
-    @property
-    def url(self) -> str:
-        return f"https://{self.endpoint}"
 
     def stop(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)

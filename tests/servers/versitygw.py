@@ -15,10 +15,10 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
 
-from tests.servers import ports, s3_client
+from tests.servers import ports
 from tests.servers.proc import Process
+from tests.servers.server import S3Server
 
 VERSION = "v1.8.0"
 MODULE = f"github.com/versity/versitygw/cmd/versitygw@{VERSION}"
@@ -63,7 +63,7 @@ def build() -> Path:
     return program
 
 
-class VersityGw:
+class VersityGw(S3Server):
     """A gateway of its own below DIRECTORY, running from the constructor to stop()."""
 
     access_key = "gateway-admin"
@@ -79,6 +79,7 @@ class VersityGw:
     ):
         if reason := unavailable():
             raise RuntimeError(f"versitygw: {reason}")
+        super().__init__()
         self.directory = directory.resolve()
         self.host = host
         self.port = port or ports.free_port(host)
@@ -90,41 +91,10 @@ class VersityGw:
         options = ["--port", self.endpoint, "--region", region, "--quiet", "--keep-alive"]
         options += ["--virtual-domain", storage_domain]
         argv = [build(), *options, "posix", data]
-        self._process = Process(argv, self.directory / "versitygw.log", env=env)
+        process = Process(argv, self.directory / "versitygw.log", env=env)
+        self._processes.append(process)
         try:
-            self._process.wait_port(self.port, host)
+            process.wait_port(self.port, host)
         except BaseException:
             self.stop()
             raise
-
-    def __enter__(self) -> "VersityGw":
-        return self
-
-    def __exit__(self, *_exc: Any) -> None:
-        self.stop()
-
-    @property
-    def endpoint(self) -> str:
-        """host:port, as an artifact's s3.endpoint."""
-        return f"{self.host}:{self.port}"
-
-    @property
-    def address(self) -> tuple[str, int]:
-        return self.host, self.port
-
-    @property
-    def url(self) -> str:
-        return f"http://{self.endpoint}"
-
-    @property
-    def pids(self) -> list[int]:
-        return [self._process.pid]
-
-    def client(self) -> s3_client.S3Client:
-        return s3_client.S3Client(self.url, self.access_key, self.secret_key, self.region)
-
-    def create_bucket(self, bucket: str) -> None:
-        self.client().create_bucket(bucket)
-
-    def stop(self) -> None:
-        self._process.stop()

@@ -12,10 +12,10 @@ import shutil
 import time
 from pathlib import Path
 from string import Template
-from typing import Any
 
 from tests.servers import ports, s3_client
 from tests.servers.proc import Process
+from tests.servers.server import S3Server
 
 HERE = Path(__file__).resolve().parent
 SYSTEM_PYTHON = "/usr/bin/python3"
@@ -31,7 +31,7 @@ def unavailable() -> str:
     return ""
 
 
-class SwiftServer:
+class SwiftServer(S3Server):
     """A Swift of its own below DIRECTORY, running from the constructor to stop().
 
     STORAGE_DOMAIN is the domain below which BUCKET.STORAGE_DOMAIN is a virtual host.
@@ -50,11 +50,11 @@ class SwiftServer:
     ):
         if reason := unavailable():
             raise RuntimeError(f"Swift: {reason}")
+        super().__init__()
         self.directory = directory.resolve()
         self.host = host
         self.region = region
         self.secret_key = secret_key
-        self._processes: list[Process] = []
         (self.directory / "data/d1").mkdir(parents=True, exist_ok=True)
         _require_xattrs(self.directory)
         *storage_ports, self.port, self._memcached_port = ports.free_ports(5)
@@ -69,39 +69,6 @@ class SwiftServer:
         except BaseException:
             self.stop()
             raise
-
-    def __enter__(self) -> "SwiftServer":
-        return self
-
-    def __exit__(self, *_exc: Any) -> None:
-        self.stop()
-
-    @property
-    def endpoint(self) -> str:
-        """host:port, as an artifact's s3.endpoint."""
-        return f"{self.host}:{self.port}"
-
-    @property
-    def address(self) -> tuple[str, int]:
-        return self.host, self.port
-
-    @property
-    def url(self) -> str:
-        return f"http://{self.endpoint}"
-
-    @property
-    def pids(self) -> list[int]:
-        return [process.pid for process in self._processes]
-
-    def client(self) -> s3_client.S3Client:
-        return s3_client.S3Client(self.url, self.access_key, self.secret_key, self.region)
-
-    def create_bucket(self, bucket: str) -> None:
-        self.client().create_bucket(bucket)
-
-    def stop(self) -> None:
-        while self._processes:
-            self._processes.pop().stop()
 
     def _write_configuration(self, storage_domain: str) -> None:
         values = {
