@@ -1,6 +1,7 @@
 #include "executor/event/loop.h"
 
 #include "executor/base/cleanup.h"
+#include "executor/event/loop_internal.h"
 
 #include <errno.h>
 #include <string.h>
@@ -8,18 +9,6 @@
 
 /* Events taken from the kernel at a time. */
 #define BATCH 32
-
-struct slot {
-	struct event_source *source; /* NULL = free */
-	uint32_t generation;
-};
-
-struct event_loop {
-	int epoll_fd;
-	bool is_cancelled;
-	struct slot *slots;
-	uint32_t slot_count;
-};
 
 struct event_loop *event_loop_new(void)
 {
@@ -118,8 +107,10 @@ static int dispatch(struct event_loop *loop, int timeout_ms)
 	struct epoll_event events[BATCH];
 	int n = epoll_wait(loop->epoll_fd, events, BATCH, timeout_ms);
 
-	if (n < 0)
-		return errno == EINTR ? 0 : -errno;
+	if (n < 0) {
+		loop->failure = errno == EINTR ? 0 : -errno;
+		return loop->failure;
+	}
 	for (int i = 0; i < n; i++) {
 		uint32_t index = (uint32_t)events[i].data.u64;
 		uint32_t generation = (uint32_t)(events[i].data.u64 >> 32);
@@ -131,36 +122,43 @@ static int dispatch(struct event_loop *loop, int timeout_ms)
 	return n;
 }
 
-int event_loop_wait_uncancelled(struct event_loop *loop, const bool *done)
+static int wait(struct event_loop *loop, const bool *done, bool is_cancellable)
 {
-	while (!*done) {
-		int r = dispatch(loop, -1);
+	if (loop->current)
+		return fiber_wait(loop, done, is_cancellable);
+	for (;;) {
+		bool is_busy;
+		int r;
 
+		if (is_cancellable && loop->is_cancelled)
+			return -ECANCELED;
+		if (*done)
+			return 0;
+		is_busy = fibers_resume(loop);
+		if (*done)
+			continue;
+		r = dispatch(loop, is_busy ? 0 : -1);
 		if (r < 0)
 			return r;
 	}
-	return 0;
+}
+
+int event_loop_wait_uncancelled(struct event_loop *loop, const bool *done)
+{
+	return wait(loop, done, false);
 }
 
 int event_loop_wait(struct event_loop *loop, const bool *done)
 {
-	for (;;) {
-		int r;
-
-		if (loop->is_cancelled)
-			return -ECANCELED;
-		if (*done)
-			return 0;
-		r = dispatch(loop, -1);
-		if (r < 0)
-			return r;
-	}
+	return wait(loop, done, true);
 }
 
 int event_loop_poll(struct event_loop *loop)
 {
 	int r;
 
+	if (loop->current)
+		return fiber_wait(loop, NULL, true);
 	do
 		r = dispatch(loop, 0);
 	while (r == BATCH);

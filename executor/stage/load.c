@@ -5,6 +5,7 @@
 #include "executor/base/cleanup.h"
 #include "executor/base/fd.h"
 #include "executor/base/path.h"
+#include "executor/event/fibers.h"
 #include "executor/stage/merge.h"
 #include "executor/stage/permissions.h"
 #include "executor/template/location.h"
@@ -359,11 +360,42 @@ static int load_or_skip(const struct stage *stage, const struct template_artifac
 	return 0;
 }
 
-int load_inputs(const struct stage *stage, struct error *err)
+struct pass {
+	const struct stage *stage;
+	bool *have_ended; /* one for each input */
+};
+
+/* Both go into volumes, one at or below the other's place: the later one comes on top. */
+static bool overlap(const struct template *template, size_t i, size_t j)
 {
+	const char *a = template->inputs[i].path, *b = template->inputs[j].path;
+
+	return (path_is_at_or_below(a, b) || path_is_at_or_below(b, a)) &&
+	       template_find_mount(template, a) && template_find_mount(template, b);
+}
+
+static int load_in_turn(void *context, size_t i, struct error *err)
+{
+	const struct pass *pass = context;
+	const struct stage *stage = pass->stage;
 	int r = 0;
 
-	for (size_t i = 0; r == 0 && i < stage->template->input_count; i++)
-		r = load_or_skip(stage, &stage->template->inputs[i], err);
+	for (size_t j = 0; r == 0 && j < i; j++)
+		if (overlap(stage->template, i, j))
+			r = event_loop_wait(stage->store.loop, &pass->have_ended[j]);
+	r = r < 0 ? event_loop_cancelled_error(err) :
+		    load_or_skip(stage, &stage->template->inputs[i], err);
+	pass->have_ended[i] = true;
 	return r;
+}
+
+int load_inputs(const struct stage *stage, struct error *err)
+{
+	size_t count = stage->template->input_count;
+	_cleanup_free_ bool *have_ended = calloc(count + 1, sizeof(*have_ended));
+	struct pass pass = { .stage = stage, .have_ended = have_ended };
+
+	if (!have_ended)
+		return error_set(err, -ENOMEM, "out of memory");
+	return fibers_run(stage->store.loop, count, LOAD_WIDTH, load_in_turn, &pass, err);
 }

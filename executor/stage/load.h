@@ -12,6 +12,9 @@
 /* Script source (0755) and inline resource manifest (0644). */
 int load_files(const struct stage *stage, struct error *err);
 
-/* All inputs in their order, those of artifact plugins left out; the first failure ends it.
- * Messages: "artifact <name> failed to load: …", "required artifact '<name>' not supplied". */
+/* How many inputs are loaded side by side. */
+#define LOAD_WIDTH 4
+
+/* All inputs but those of artifact plugins. They are begun in their order; one that goes to or below
+ * the place of an earlier one comes after it. The first failure cancels the rest. Messages: "artifact <name> failed to load: …", "required artifact '<name>' not supplied". */
 int load_inputs(const struct stage *stage, struct error *err);

@@ -19,6 +19,7 @@
 
 static const struct log quiet = { .fd = -1, .level = LOG_ERROR };
 static char *root, *inputs, *main_root;
+static struct event_loop *loop;
 static struct template *template;
 
 static struct stage open_stage(const char *text)
@@ -30,7 +31,7 @@ static struct stage open_stage(const char *text)
 	return (struct stage){
 		.template = template,
 		.log = &quiet,
-		.store = { .log = &quiet, .secret_directory = "/nonexistent" },
+		.store = { .loop = loop, .log = &quiet, .secret_directory = "/nonexistent" },
 		.root = root,
 		.inputs = inputs,
 		.main_root = main_root,
@@ -137,11 +138,13 @@ static int set_up(void **state)
 	root = strdup(scratch_path("argo"));
 	inputs = strdup(scratch_path("inputs"));
 	main_root = strdup(scratch_path("mainctrfs"));
-	return 0;
+	loop = event_loop_new();
+	return loop ? 0 : -1;
 }
 
 static int tear_down(void **state)
 {
+	event_loop_free(loop);
 	free(root);
 	free(inputs);
 	free(main_root);
