@@ -11,6 +11,7 @@
 #include "executor/event/watch.h"
 #include "executor/process/channel.h"
 #include "executor/process/files.h"
+#include "executor/process/record.h"
 #include "executor/report/failure.h"
 #include "executor/stage/collect.h"
 #include "executor/stage/stage.h"
@@ -193,6 +194,8 @@ static int prepare(struct emissary *self, struct error *err)
 	files_container_path(ROOT, name, "", self->directory, sizeof(self->directory));
 	if (files_reserve_exit_code(ROOT, name, err) < 0)
 		log_warn(&self->role->log, "No room for the exit code", log_error_field(err));
+	if (record_leave(ROOT, name, err) < 0)
+		log_warn(&self->role->log, "Left no record of this process", log_error_field(err));
 	self->loop = event_loop_new();
 	if (!self->loop)
 		return error_errno(err, -errno, "epoll");

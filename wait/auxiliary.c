@@ -1,9 +1,11 @@
 #include "wait/auxiliary.h"
 
 #include "executor/base/cleanup.h"
+#include "executor/base/text.h"
 #include "executor/base/version.h"
 #include "executor/http/retry.h"
 #include "executor/process/files.h"
+#include "executor/process/record.h"
 #include "executor/report/failure.h"
 #include "executor/report/outputs.h"
 #include "executor/stage/save.h"
@@ -76,6 +78,15 @@ static void open_control(struct auxiliary *self, const char *name)
 }
 
 /* --- set-up ----------------------------------------------------------------------------- */
+
+static void leave_record(const struct auxiliary *self)
+{
+	const char *container = environment_get("ARGO_CONTAINER_NAME");
+	struct error err = ERROR_NONE;
+
+	if (text_is_dns_label(container) && record_leave(FILES_VAR_RUN_ARGO, container, &err) < 0)
+		log_warn(self->log, "Left no record of this process", log_error_field(&err));
+}
 
 static int set_up_waiting(struct auxiliary *self, const char *name, struct error *err)
 {
@@ -295,6 +306,7 @@ int auxiliary_set_up(struct auxiliary *self, const struct role *role, const char
 	*self = (struct auxiliary){ .role = role, .log = &role->log };
 	signals_block_all(&self->signals);
 	umask(0);
+	leave_record(self);
 	r = set_up_waiting(self, name, &err);
 	if (r == 0)
 		r = set_up_reporting(self, &err);
