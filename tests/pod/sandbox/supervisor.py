@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import gc
 import json
@@ -245,9 +246,14 @@ class Supervisor:
             self._report_exit(child, now, status, io, usage.ru_maxrss * 1024)
 
     def _kill_rest(self, child: Child) -> None:
-        """In a shared PID namespace nothing but the runtime ends what a container left behind."""
-        for pid in measure.processes_of(child.mount_namespace):
-            os.kill(pid, signal.SIGKILL)
+        """In a shared PID namespace nothing but the runtime ends what a container left behind,
+        exec'd processes included: by its control group there, by its mount namespace here."""
+        killed: set[int] = set()
+        while found := set(measure.processes_of(child.mount_namespace)) - killed:
+            for pid in found:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            killed |= found
 
     def _report_exit(self, child: Child, now: float, status: int, io: dict, max_rss: int) -> None:
         is_exec = child.kind == "exec"
