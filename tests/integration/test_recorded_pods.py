@@ -15,8 +15,10 @@ from tests.lab import (
     node_of,
     recorded_objects,
     recorded_outcome,
+    recorded_pods,
     recorded_results,
 )
+from tests.scenario import wait_until_seen
 
 CASES = [
     "archives",
@@ -169,3 +171,30 @@ def test_stubborn_sidecar_is_killed_when_its_grace_ends(lab: Lab) -> None:
     late = containers["stubborn"].finished - containers["main"].finished
     assert 9.5 < late < 15
     assert run.result.message == ""
+
+
+def test_stop_with_a_shared_pid_namespace_loses_nothing(lab: Lab) -> None:
+    """The record lost everything, 137 and 137: the controller's `kill 15 1` ended the pause process.
+    The rule here: where PID 1 is not the container's role, the role gets the signal
+    (docs/states.md), so that main ends of SIGTERM and `wait` saves and reports to the end."""
+    (pod,) = (lab.adapt(pod) for pod in recorded_pods("stop-shared-pid"))
+    with lab.runner(pod) as runner:
+        runner.start()
+        assert runner.wait_state("main", "running", 30)
+        wait_until_seen(lambda: len(runner.memory("main")) > 1, "the command runs")
+        runner.controller_stop()
+        result = runner.wait(30)
+    theirs = recorded_outcome("stop-shared-pid")[result.name]
+    changed = {"main": 143, "wait": 0}
+    for name, outcome in theirs["containers"].items():
+        if name in changed:
+            assert outcome["exitCode"] == 137
+            outcome["exitCode"] = changed[name]
+            outcome["reason"] = "Error" if changed[name] else "Completed"
+    assert result.outcome() == theirs, result.table()
+    history = lab.history(node_of(pod))
+    recorded = recorded_results("stop-shared-pid")[node_of(pod)]
+    assert versions(history)[: len(recorded)] == versions(recorded)
+    (log,) = history[-1]["outputs"]["artifacts"]
+    assert versions(history)[-1][0] == "true" and log["name"] == "main-logs"
+    assert lab.get("stop-shared-pid-44x67/stop-shared-pid-44x67/main.log") == b""
