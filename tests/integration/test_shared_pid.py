@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.lab import Lab
+from tests.lab import Lab, node_of, recorded_pods
 from tests.pod import PodRunner
 from tests.scenario import Step, artifact, label_of, mount, parameter, wait_until_seen
 
@@ -70,3 +70,20 @@ def test_what_is_stubborn_is_killed_and_nobody_else(lab: Lab) -> None:
     codes = {name: c.exit_code for name, c in result.containers.items()}
     assert codes == {"init": 0, "main": 137, "wait": 0}, result.table()
     assert set(lab.objects(step.prefix)) == {step.key("main.log")}
+
+
+def test_a_pod_without_init_container(lab: Lab) -> None:
+    """Its `supervisor` leaves a record as `wait` does; the wrapper is that of the image volume."""
+    (pod,) = (lab.adapt(pod) for pod in recorded_pods("initless-hello-world"))
+    pod["spec"]["shareProcessNamespace"] = True
+    main = next(c for c in pod["spec"]["containers"] if c["name"] == "main")
+    main["args"] = ["sleep", "300s"]
+    with lab.runner(pod) as runner:
+        runner.start()
+        assert runner.wait_state("main", "running", 30)
+        wait_until_seen(lambda: len(runner.memory("main")) > 1, "the command runs")
+        runner.controller_stop()
+        result = runner.wait(30)
+    codes = {name: c.exit_code for name, c in result.containers.items()}
+    assert codes == {"main": 143, "supervisor": 0}, result.table()
+    assert label_of(lab.history(node_of(pod))[-1]) == "true"
