@@ -17,3 +17,9 @@ const struct store_operations *store_find(const char *type)
 			return stores[i];
 	return NULL;
 }
+
+void store_tell_stored(const struct store_context *context, uint64_t bytes)
+{
+	if (context->observer.stored)
+		context->observer.stored(context->observer.context, bytes);
+}

@@ -15,13 +15,26 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Who wants to know how it goes; called on the loop while an operation runs. NULL = nobody. */
+struct store_observer {
+	/* An upload has these bytes more in the store: confirmed, never only sent. */
+	void (*stored)(void *context, uint64_t bytes);
+	/* Another attempt will be made at whatever failed. */
+	void (*retried)(void *context);
+	void *context;
+};
+
 /* What every store needs from its process; borrowed for the life of the store. */
 struct store_context {
 	struct event_loop *loop;
 	struct http_client *http;
 	const struct log *log;
 	const char *secret_directory; /* "/argo/secret": <directory>/<secret name>/<key> */
+	struct store_observer observer;
 };
+
+/* For stores: context->observer.stored(), if there is one. */
+void store_tell_stored(const struct store_context *context, uint64_t bytes);
 
 struct store;
 

@@ -216,6 +216,8 @@ int64_t retry_next(struct retry *retry, struct error *err)
 			  log_int("pauseMs", pause_ms), log_error_field(err));
 	if (pause_ms < 0)
 		append_counts(retry, now_ms, err);
+	else if (retry->policy->on_retry)
+		retry->policy->on_retry(retry->policy->context);
 	return pause_ms;
 }
 

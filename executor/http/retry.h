@@ -33,12 +33,15 @@ struct retry_policy {
 	/* TRANSIENT_ERROR_PATTERN: an error whose text matches is tried again like a TRANSIENT one,
 	 * whatever its class (which stays as it is). Not owned; NULL = none. */
 	const struct transient_pattern *transient;
+	/* Another attempt follows; may be NULL. */
+	void (*on_retry)(void *context);
+	void *context;
 };
 #define RETRY_ENDLESS 0
 
 /* EXECUTOR_RETRY_BACKOFF_STEPS/_DURATION/_FACTOR/_JITTER (5, 1s, 1.6, 0.5), as Argo 4.1 reads
  * them for artifacts, and min_total_ms = RETRY_MIN_TOTAL_MS; -EINVAL with a message that names the
- * variable for a malformed value. `transient` is left NULL. */
+ * variable for a malformed value. Pointers are left NULL. */
 #define RETRY_MIN_TOTAL_MS 60000
 int retry_policy_from_environment(struct retry_policy *ret, struct error *err);
 

@@ -27,6 +27,7 @@ struct loading {
 	const struct stage *stage;
 	const struct template_artifact *artifact;
 	struct store *store;
+	struct ledger_entry *entry;
 	mode_t file_mode;
 	char target[PATH_MAX_BYTES];
 	/* Where it is put together: the target, or a name inside of it where the target is a
@@ -35,6 +36,30 @@ struct loading {
 	char temporary[PATH_MAX_BYTES + 272]; /* of a file, or the directory of a prefix */
 	bool joins; /* landing is not the target */
 };
+
+/* Counts what it passes on. */
+struct counted_reader {
+	struct reader reader;
+	struct reader *source;
+	const struct loading *loading;
+};
+
+static ssize_t read_counted(struct reader *base, void *data, size_t size, struct error *err)
+{
+	struct counted_reader *self = (struct counted_reader *)base;
+	ssize_t n = self->source->read(self->source, data, size, err);
+
+	if (n > 0)
+		ledger_move(self->loading->stage->ledger, self->loading->entry, (uint64_t)n);
+	return n;
+}
+
+static struct counted_reader count_bytes(const struct loading *loading, struct reader *source)
+{
+	return (struct counted_reader){ .reader.read = read_counted,
+					.source = source,
+					.loading = loading };
+}
 
 int load_files(const struct stage *stage, struct error *err)
 {
@@ -156,6 +181,7 @@ static int load_below(void *context, const char *relative, int64_t size, struct 
 {
 	struct loading *self = context;
 	const struct store_operations *operations = self->store->operations;
+	struct counted_reader counted;
 	struct reader *reader = NULL;
 	char path[PATH_MAX_BYTES * 2];
 	int64_t length;
@@ -169,8 +195,9 @@ static int load_below(void *context, const char *relative, int64_t size, struct 
 	r = path_make_parents(path, DIRECTORY_MODE, err);
 	if (r == 0)
 		r = operations->get_below(self->store, relative, &reader, &length, err);
+	counted = count_bytes(self, reader);
 	if (r == 0)
-		r = write_file(path, self->file_mode, reader, err);
+		r = write_file(path, self->file_mode, &counted.reader, err);
 	if (reader)
 		operations->get_done(self->store, reader);
 	return r;
@@ -205,13 +232,16 @@ static int load_directory(struct loading *self, const struct error *not_found, s
 static int fetch(struct loading *self, struct error *err)
 {
 	const struct store_operations *operations = self->store->operations;
+	struct counted_reader counted;
 	struct reader *reader = NULL;
 	struct error not_found;
 	int64_t size;
 	int r = operations->get(self->store, &reader, &size, err);
 
 	if (r == 0) {
-		r = load_object(self, reader, err);
+		ledger_expect(self->entry, size);
+		counted = count_bytes(self, reader);
+		r = load_object(self, &counted.reader, err);
 		operations->get_done(self->store, reader);
 		return r;
 	}
@@ -308,7 +338,9 @@ static int settle(const struct loading *self, struct error *err)
 static int load_one(const struct stage *stage, const struct template_artifact *artifact,
 		    struct error *err)
 {
-	struct loading self = { .stage = stage, .artifact = artifact };
+	struct loading self = { .stage = stage,
+				.artifact = artifact,
+				.entry = ledger_find(stage->ledger, LEDGER_INPUT, artifact->name) };
 	_cleanup_json_ struct json_object *relocated = NULL;
 	_cleanup_store_ struct store *store = NULL;
 	int r = template_check_path(artifact->json, err);
@@ -342,8 +374,10 @@ static int load_one(const struct stage *stage, const struct template_artifact *a
 static int load_or_skip(const struct stage *stage, const struct template_artifact *artifact,
 			struct error *err)
 {
+	struct ledger_entry *entry = ledger_find(stage->ledger, LEDGER_INPUT, artifact->name);
 	int r;
 
+	ledger_begin(stage->ledger, entry);
 	if (!location_is_complete(artifact->json) && !location_key(artifact->json)) {
 		r = error_set_class(err, -ENOENT, ERROR_NOT_FOUND,
 				    "required artifact '%s' not supplied", artifact->name);
@@ -352,8 +386,11 @@ static int load_or_skip(const struct stage *stage, const struct template_artifac
 			 log_string("artifactName", artifact->name));
 		r = load_one(stage, artifact, err);
 	}
-	if (r == 0 || !artifact->is_optional || err->class != ERROR_NOT_FOUND)
+	if (r == 0 || !artifact->is_optional || err->class != ERROR_NOT_FOUND) {
+		ledger_end(stage->ledger, entry, r == 0 ? LEDGER_DONE : LEDGER_FAILED);
 		return r;
+	}
+	ledger_end(stage->ledger, entry, LEDGER_ABSENT);
 	log_info(stage->log, "Skipped an optional artifact that does not exist",
 		 log_string("artifactName", artifact->name), log_error_field(err));
 	*err = ERROR_NONE;

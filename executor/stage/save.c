@@ -140,6 +140,20 @@ static int open_own_store(const struct stage *stage, const struct template_artif
 	return r < 0 ? error_prefix(err, r, "artifact %s failed to save", artifact->name) : 0;
 }
 
+/* What is packed on the way, or many objects, has a size when it is done. */
+static void expect_bytes(const struct stage *stage, const struct template_artifact *artifact,
+			 const struct source *source)
+{
+	bool is_sent_as_it_is = source->is_collected ?
+					artifact->archive == ARCHIVE_TAR ||
+						artifact->archive == ARCHIVE_UNSET :
+					artifact->archive == ARCHIVE_NONE && !source->is_directory;
+
+	if (is_sent_as_it_is)
+		ledger_expect(ledger_find(stage->ledger, LEDGER_OUTPUT, artifact->name),
+			      (int64_t)source->size);
+}
+
 static int save_one(const struct stage *stage, const struct template_artifact *artifact,
 		    struct json_object *saved, struct error *err)
 {
@@ -153,6 +167,8 @@ static int save_one(const struct stage *stage, const struct template_artifact *a
 		return error_set(err, -ENOMEM, "out of memory");
 	if (r == 0)
 		r = source_open(stage, artifact, &source, err);
+	if (r == 0)
+		expect_bytes(stage, artifact, &source);
 	if (r == 0)
 		r = open_own_store(stage, artifact, reported, name, &store, err);
 	if (r == 0)
@@ -182,15 +198,22 @@ int save_artifacts(const struct stage *stage, struct json_object *saved, struct 
 
 	for (size_t i = 0; i < template->output_count; i++) {
 		const struct template_artifact *artifact = &template->outputs[i];
+		struct ledger_entry *entry =
+			ledger_find(stage->ledger, LEDGER_OUTPUT, artifact->name);
 
-		if (save_one(stage, artifact, saved, &next) == 0)
+		ledger_begin(stage->ledger, entry);
+		if (save_one(stage, artifact, saved, &next) == 0) {
+			ledger_end(stage->ledger, entry, LEDGER_DONE);
 			continue;
+		}
 		if (artifact->is_optional && next.class == ERROR_NOT_FOUND) {
+			ledger_end(stage->ledger, entry, LEDGER_ABSENT);
 			log_warn(stage->log, "Skipped an optional artifact that does not exist",
 				 log_string("artifactName", artifact->name),
 				 log_error_field(&next));
 			continue;
 		}
+		ledger_end(stage->ledger, entry, LEDGER_FAILED);
 		log_error(stage->log, "Failed to save artifact",
 			  log_string("artifactName", artifact->name), log_error_field(&next));
 		join(&all, &next);
@@ -206,15 +229,16 @@ static int save_log(const struct stage *stage, const char *container, struct jso
 	_cleanup_json_ struct json_object *reported = json_new_object();
 	_cleanup_source_ struct source source = { .fd = -1 };
 	_cleanup_store_ struct store *store = NULL;
-	char relative[128], name[80], artifact[80];
+	char relative[128], name[80], artifact[STAGE_LOG_NAME_MAX];
 	int r;
 
 	snprintf(relative, sizeof(relative), "ctr/%s/combined", container);
 	snprintf(name, sizeof(name), "%s.log", container);
-	snprintf(artifact, sizeof(artifact), "%s-logs", container);
+	stage_log_name(container, artifact);
 	r = source_open_collected(stage, relative, &source, err);
 	if (r < 0)
 		return r;
+	ledger_expect(ledger_find(stage->ledger, LEDGER_OUTPUT, artifact), (int64_t)source.size);
 	if (!reported || json_set_string(reported, "name", artifact) < 0)
 		return error_set(err, -ENOMEM, "out of memory");
 	r = prepare_store(stage, reported, artifact, name, &store, err);
@@ -235,9 +259,17 @@ int save_logs(const struct stage *stage, struct json_object *saved, struct error
 
 	for (size_t i = 0; template_archives_logs(template) && i < template->container_count; i++) {
 		const char *container = template->containers[i];
+		char name[STAGE_LOG_NAME_MAX];
+		struct ledger_entry *entry =
+			ledger_find(stage->ledger, LEDGER_OUTPUT, stage_log_name(container, name));
 
-		if (save_log(stage, container, saved, &next) == 0)
+		ledger_begin(stage->ledger, entry);
+		if (save_log(stage, container, saved, &next) == 0) {
+			ledger_end(stage->ledger, entry, LEDGER_DONE);
 			continue;
+		}
+		ledger_end(stage->ledger, entry,
+			   next.code == -ENOENT ? LEDGER_ABSENT : LEDGER_FAILED);
 		log_warn(stage->log, "Failed to save log", log_string("containerName", container),
 			 log_error_field(&next));
 		/* A container that never ran has none. */

@@ -5,7 +5,63 @@
 #include "executor/template/location.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
+
+/* --- what is told of it ----------------------------------------------------------------- */
+
+const char *stage_log_name(const char *container, char buffer[STAGE_LOG_NAME_MAX])
+{
+	snprintf(buffer, STAGE_LOG_NAME_MAX, "%s-logs", container);
+	return buffer;
+}
+
+static void plan(struct ledger *ledger, enum ledger_direction direction,
+		 const struct template_artifact *artifacts, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (!json_get(artifacts[i].json, "plugin"))
+			ledger_plan(ledger, direction, artifacts[i].name);
+}
+
+int stage_plan(struct ledger *ledger, const struct template *template, bool with_inputs)
+{
+	size_t inputs = with_inputs ? template->input_count : 0;
+	size_t logs = template_archives_logs(template) ? template->container_count : 0;
+	char name[STAGE_LOG_NAME_MAX];
+	int r = ledger_init(ledger, inputs + template->output_count + logs);
+
+	if (r < 0)
+		return r;
+	plan(ledger, LEDGER_INPUT, template->inputs, inputs);
+	plan(ledger, LEDGER_OUTPUT, template->outputs, template->output_count);
+	for (size_t i = 0; i < logs; i++)
+		ledger_plan(ledger, LEDGER_OUTPUT, stage_log_name(template->containers[i], name));
+	return 0;
+}
+
+static void on_stored(void *context, uint64_t bytes)
+{
+	struct ledger *ledger = context;
+
+	ledger_move(ledger, ledger->active, bytes);
+}
+
+static void on_retry(void *context)
+{
+	struct ledger *ledger = context;
+
+	ledger_retry(ledger, ledger->active);
+}
+
+struct store_observer stage_observer(struct ledger *ledger)
+{
+	return (struct store_observer){ .stored = on_stored,
+					.retried = on_retry,
+					.context = ledger };
+}
+
+/* --- places and stores ------------------------------------------------------------------ */
 
 /* An optional input that was not supplied is no mount: its path is main's own. */
 static bool is_unsupplied(const struct template_artifact *input)

@@ -3,6 +3,7 @@
 
 #include "executor/artifact/store.h"
 #include "executor/base/log.h"
+#include "executor/stage/ledger.h"
 #include "executor/template/template.h"
 
 #include <stdbool.h>
@@ -18,6 +19,7 @@ struct stage {
 	const char *manifest; /* /tmp/manifest.yaml */
 	const char *scratch; /* /tmp/argo/outputs: private to this container */
 	bool is_initless;
+	struct ledger *ledger; /* NULL = nobody looks; see stage_observer() */
 };
 
 #define STAGE_INPUTS "/argo/inputs/artifacts"
@@ -26,6 +28,17 @@ struct stage {
 #define STAGE_MANIFEST "/tmp/manifest.yaml"
 #define STAGE_SCRATCH "/tmp/argo/outputs"
 #define STAGE_SECRETS "/argo/secret"
+
+/* What `stage` will move, in the order in which it will: inputs if it loads them, outputs, archived
+ * logs. Artifacts of plugins are theirs. 0 or -ENOMEM; on_change is set by the owner afterwards. */
+int stage_plan(struct ledger *ledger, const struct template *template, bool with_inputs);
+
+/* For stage.store.observer: what the store tells goes to the ledger's active entry. */
+struct store_observer stage_observer(struct ledger *ledger);
+
+/* "<container>-logs": the name of a container's log as an artifact. */
+#define STAGE_LOG_NAME_MAX 80
+const char *stage_log_name(const char *container, char buffer[STAGE_LOG_NAME_MAX]);
 
 /* True if `path` (clean) lies only in main's own file system, so that the wrapper had to bring it
  * (collect.h): not in a user volume, and not in an input artifact that is mounted for us too. */

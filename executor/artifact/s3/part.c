@@ -67,6 +67,7 @@ static int judge_stored(struct s3_part *part, const struct http_response *respon
 	if (r < 0)
 		return error_set(&part->error, r, "out of memory");
 	part->upload->bytes += part->call.body.size;
+	store_tell_stored(&part->upload->client->context, part->call.body.size);
 	return 0;
 }
 

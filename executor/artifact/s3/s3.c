@@ -47,6 +47,8 @@ static int s3_open(const struct store_context *context, struct json_object *loca
 	if (r == 0)
 		r = transient_pattern_from_environment(&self->transient, err);
 	self->client.policy.transient = self->transient;
+	self->client.policy.on_retry = context->observer.retried;
+	self->client.policy.context = context->observer.context;
 	if (r == 0)
 		r = s3_config_parse(&self->client.config, location, context->secret_directory, err);
 	if (r < 0) {

@@ -39,6 +39,8 @@ int s3_put_object(struct s3_client *client, const char *key, const char *content
 	int r = s3_perform(client, &call, &response, NULL, err);
 
 	http_response_done(&response);
+	if (r == 0)
+		store_tell_stored(&client->context, body->size);
 	return r;
 }
 
