@@ -79,7 +79,8 @@ build_libarchive() {
 	make -C "$work" -s install-libLTLIBRARIES install-includeHEADERS
 }
 
-# HTTP/1.1 and WebSocket for the control socket: server side only, on our own loop, no TLS.
+# HTTP/1.1 and WebSocket for the control socket: server side only, on our own loop. OpenSSL is named,
+# and what cmake would ask of it by linking is told: it would find another architecture's.
 build_libwebsockets() {
 	local source=$1 work=$2
 	rm -rf "$work"
@@ -87,7 +88,7 @@ build_libwebsockets() {
 		-DCMAKE_C_COMPILER="$cc" -DCMAKE_AR="$(command -v "$ar")" \
 		-DCMAKE_C_FLAGS="$cppflags $cflags -ffile-prefix-map=$root=deps" \
 		-DLWS_WITH_EXTERNAL_POLL=ON -DLWS_AVOID_SIGPIPE_IGN=ON -DDISABLE_WERROR=ON \
-		-DLWS_WITH_SHARED=OFF -DLWS_WITHOUT_CLIENT=ON -DLWS_WITHOUT_TESTAPPS=ON -DLWS_WITH_SSL=OFF \
+		-DLWS_WITH_SHARED=OFF -DLWS_WITHOUT_CLIENT=ON -DLWS_WITHOUT_TESTAPPS=ON -DLWS_WITH_SSL=ON \
 		-DLWS_WITH_HTTP2=OFF -DLWS_WITH_HTTP_BASIC_AUTH=OFF -DLWS_WITH_LEJP=OFF \
 		-DLWS_WITH_LEJP_CONF=OFF -DLWS_WITH_LWSAC=OFF -DLWS_WITH_SYS_SMD=OFF \
 		-DLWS_WITH_SYS_STATE=OFF -DLWS_WITH_UDP=OFF -DLWS_WITH_DIR=OFF \
