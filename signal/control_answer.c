@@ -12,18 +12,6 @@
 /* A day: longer grace periods than any pod has. */
 #define GRACE_S_MAX 86400
 
-static const double bucket_s[CONTROL_BUCKETS] = { 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1 };
-
-void control_count_acknowledgement(struct control_statistics *statistics, int64_t us)
-{
-	size_t i = 0;
-
-	while (i < CONTROL_BUCKETS && (double)us > bucket_s[i] * 1e6)
-		i++;
-	statistics->acknowledged[i]++;
-	statistics->acknowledged_us += us;
-}
-
 /* --- requests --------------------------------------------------------------------------- */
 
 struct parsing {
@@ -211,6 +199,8 @@ static int set_asked(struct json_object *object, const struct termination *termi
 		r = json_set(object, "uid", json_new_int((int64_t)by->uid));
 	if (r == 0 && by->pid > 0)
 		r = json_set(object, "pid", json_new_int(by->pid));
+	if (r == 0 && by->peer[0])
+		r = json_set_string(object, "peer", by->peer);
 	if (r == 0 && by->reason[0])
 		r = json_set_string(object, "reason", by->reason);
 	if (r == 0 && termination->kill_at_ms) {
@@ -243,17 +233,57 @@ static struct json_object *describe(const struct control_model *model, size_t i)
 	return r == 0 ? TAKE_PTR(object) : NULL;
 }
 
-int control_write_event(struct buffer *out, const struct control_model *model, size_t container)
+static struct json_object *describe_artifact(const struct ledger_entry *entry)
 {
 	_cleanup_json_ struct json_object *object = json_new_object();
+	int r = object ? json_set_string(object, "name", entry->name) : -ENOMEM;
+
+	if (r == 0)
+		r = json_set_string(object, "direction", ledger_direction_name(entry->direction));
+	if (r == 0)
+		r = json_set_string(object, "state",
+				    ledger_state_name(entry->direction, entry->state));
+	if (r == 0)
+		r = json_set(object, "bytesDone", json_new_int((int64_t)entry->bytes));
+	if (r == 0 && entry->bytes_total >= 0)
+		r = json_set(object, "bytesTotal", json_new_int(entry->bytes_total));
+	if (r == 0)
+		r = json_set(object, "retries", json_new_int(entry->retries));
+	return r == 0 ? TAKE_PTR(object) : NULL;
+}
+
+size_t control_item_count(const struct control_model *model)
+{
+	return model->terminator->options.count + (model->ledger ? model->ledger->count : 0);
+}
+
+int control_write_event(struct buffer *out, const struct control_model *model, size_t item)
+{
+	_cleanup_json_ struct json_object *object = json_new_object();
+	size_t containers = model->terminator->options.count;
 	struct timespec now;
 	int r;
 
 	clock_gettime(CLOCK_REALTIME, &now);
 	r = object ? set_time(object, "time", &now) : -ENOMEM;
-	if (r == 0)
-		r = json_set(object, "container", describe(model, container));
+	if (r == 0 && item < containers)
+		r = json_set(object, "container", describe(model, item));
+	else if (r == 0)
+		r = json_set(object, "artifact",
+			     describe_artifact(&model->ledger->entries[item - containers]));
 	return print(object, r, out);
+}
+
+static int set_artifacts(struct json_object *object, const struct ledger *ledger)
+{
+	struct json_object *artifacts = json_new_array();
+	int r = json_set(object, "artifacts", artifacts);
+
+	for (size_t i = 0; r == 0 && ledger && i < ledger->count; i++)
+		r = json_append(artifacts, describe_artifact(&ledger->entries[i]));
+	if (r == 0 && ledger && ledger->omitted)
+		r = json_set(object, "artifactsOmitted", json_new_int((int64_t)ledger->omitted));
+	return r;
 }
 
 int control_write_status(struct buffer *out, const struct control_model *model,
@@ -276,106 +306,7 @@ int control_write_status(struct buffer *out, const struct control_model *model,
 	if (r == 0)
 		r = json_set(object, "containers", TAKE_PTR(containers));
 	json_free(containers);
+	if (r == 0)
+		r = set_artifacts(object, model->ledger);
 	return print(object, r, out);
-}
-
-/* --- metrics ---------------------------------------------------------------------------- */
-
-static int write_requests(struct buffer *out, const struct terminator *terminator)
-{
-	static const char *const ends[2] = { "ended", "killed" };
-	int r = buffer_append_string(
-		out, "# TYPE argoexec_termination_requests counter\n"
-		     "# HELP argoexec_termination_requests Requests to end containers.\n");
-
-	for (int s = 0; s < TERMINATION_SOURCE_COUNT; s++)
-		for (int o = 0; r == 0 && o < TERMINATION_OUTCOME_COUNT; o++)
-			r = buffer_append_format(
-				out,
-				"argoexec_termination_requests_total{source=\"%s\",outcome=\"%s\"}"
-				" %lu\n",
-				termination_source_name((enum termination_source)s),
-				termination_outcome_name((enum termination_outcome)o),
-				terminator->requests[s][o]);
-	if (r == 0)
-		r = buffer_append_string(
-			out, "# TYPE argoexec_terminated_containers counter\n"
-			     "# HELP argoexec_terminated_containers Containers that ended after a "
-			     "request.\n");
-	for (int s = 0; s < TERMINATION_SOURCE_COUNT; s++)
-		for (int k = 0; r == 0 && k < 2; k++)
-			r = buffer_append_format(
-				out,
-				"argoexec_terminated_containers_total{source=\"%s\","
-				"outcome=\"%s\"} %lu\n",
-				termination_source_name((enum termination_source)s), ends[k],
-				terminator->ended[s][k]);
-	return r;
-}
-
-static int write_latency(struct buffer *out, const struct control_statistics *statistics)
-{
-	unsigned long count = 0;
-	int r = buffer_append_string(
-		out, "# TYPE argoexec_acknowledgement_seconds histogram\n"
-		     "# UNIT argoexec_acknowledgement_seconds seconds\n"
-		     "# HELP argoexec_acknowledgement_seconds From a request's headers to 202.\n");
-
-	for (size_t i = 0; r == 0 && i < CONTROL_BUCKETS; i++) {
-		count += statistics->acknowledged[i];
-		r = buffer_append_format(out,
-					 "argoexec_acknowledgement_seconds_bucket{le=\"%g\"} %lu\n",
-					 bucket_s[i], count);
-	}
-	count += statistics->acknowledged[CONTROL_BUCKETS];
-	if (r == 0)
-		r = buffer_append_format(
-			out,
-			"argoexec_acknowledgement_seconds_bucket{le=\"+Inf\"} %lu\n"
-			"argoexec_acknowledgement_seconds_count %lu\n"
-			"argoexec_acknowledgement_seconds_sum %.6f\n",
-			count, count, (double)statistics->acknowledged_us / 1e6);
-	return r;
-}
-
-static int write_containers(struct buffer *out, const struct control_model *model)
-{
-	static const char *const states[] = { "waiting", "running", "ended", "lost" };
-	int r = buffer_append_string(
-		out, "# TYPE argoexec_containers gauge\n"
-		     "# HELP argoexec_containers Main containers of the pod by state.\n");
-
-	for (size_t s = 0; r == 0 && s < sizeof(states) / sizeof(states[0]); s++) {
-		unsigned count = 0;
-
-		for (size_t i = 0; i < model->terminator->options.count; i++)
-			count += strcmp(model->state(model->context, i), states[s]) == 0;
-		r = buffer_append_format(out, "argoexec_containers{state=\"%s\"} %u\n", states[s],
-					 count);
-	}
-	return r;
-}
-
-int control_write_metrics(struct buffer *out, const struct control_model *model,
-			  const struct control_statistics *statistics)
-{
-	int r = write_requests(out, model->terminator);
-
-	if (r == 0)
-		r = write_latency(out, statistics);
-	if (r == 0)
-		r = write_containers(out, model);
-	if (r == 0)
-		r = buffer_append_format(
-			out,
-			"# TYPE argoexec_refused_requests counter\n"
-			"# HELP argoexec_refused_requests Answers with a status from 400 on.\n"
-			"argoexec_refused_requests_total %lu\n"
-			"# TYPE argoexec_uptime_seconds gauge\n"
-			"# UNIT argoexec_uptime_seconds seconds\n"
-			"# HELP argoexec_uptime_seconds Age of this process's socket.\n"
-			"argoexec_uptime_seconds %.3f\n# EOF\n",
-			statistics->refused,
-			(double)(clock_now_ms() - statistics->started_ms) / 1000);
-	return r;
 }

@@ -12,6 +12,7 @@ struct control_statistics {
 	unsigned long acknowledged[CONTROL_BUCKETS + 1]; /* the last one: slower than all bounds */
 	int64_t acknowledged_us; /* sum */
 	unsigned long refused; /* answers from 400 on */
+	unsigned long unauthorized; /* of those, 401 */
 };
 void control_count_acknowledgement(struct control_statistics *statistics, int64_t us);
 
@@ -34,8 +35,10 @@ int control_write_acknowledgement(struct buffer *out, unsigned id,
 int control_write_error(struct buffer *out, int status, const char *message);
 int control_write_status(struct buffer *out, const struct control_model *model,
 			 const struct control_statistics *statistics);
+/* What changes and is told of one by one: containers first, then the ledger's entries. */
+size_t control_item_count(const struct control_model *model);
 /* One object of GET /v1/events. */
-int control_write_event(struct buffer *out, const struct control_model *model, size_t container);
+int control_write_event(struct buffer *out, const struct control_model *model, size_t item);
 /* OpenMetrics 1.0 text. */
 int control_write_metrics(struct buffer *out, const struct control_model *model,
 			  const struct control_statistics *statistics);

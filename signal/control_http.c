@@ -37,7 +37,7 @@ static int send_later(struct control_connection *connection, int status, const c
 
 static int refuse(struct control_connection *connection, int status, const char *message)
 {
-	connection->control->statistics.refused++;
+	connection->listener->control->statistics.refused++;
 	buffer_reset(&connection->answer);
 	if (control_write_error(&connection->answer, status, message) < 0)
 		return -1;
@@ -53,7 +53,7 @@ static int refuse_and_close(struct control_connection *connection, int status, c
 
 static int terminate(struct control_connection *connection)
 {
-	struct control *control = connection->control;
+	struct control *control = connection->listener->control;
 	struct control_terminate request;
 	struct error err = ERROR_NONE;
 	enum termination_outcome outcome;
@@ -62,8 +62,9 @@ static int terminate(struct control_connection *connection)
 	if (control_parse_terminate(&control->model, buffer_string(&connection->body),
 				    connection->body.size, &request, &err) < 0)
 		return refuse(connection, err.code == -ENOMEM ? 503 : 400, err.message);
-	request.request.uid = connection->uid;
-	request.request.pid = connection->pid;
+	request.request.uid = connection->key.uid;
+	request.request.pid = connection->key.pid;
+	snprintf(request.request.peer, sizeof(request.request.peer), "%s", connection->peer);
 	outcome = terminator_ask(control->model.terminator, &request.request, request.which,
 				 request.count, &id);
 	control_terminate_done(&request);
@@ -71,6 +72,58 @@ static int terminate(struct control_connection *connection)
 		return -1;
 	connection->has_terminated = true;
 	return send_later(connection, 202, JSON_TYPE);
+}
+
+/* --- who may ask -------------------------------------------------------------------------- */
+
+static bool may_ask(const struct control_connection *connection)
+{
+	struct control_listener *listener = connection->listener;
+	int64_t now_ms = clock_now_ms();
+
+	return control_bucket_take(
+		&control_peer_find(&listener->peers, &connection->key, now_ms)->requests,
+		CONTROL_REQUESTS_PER_S, CONTROL_REQUESTS_AT_ONCE, now_ms);
+}
+
+static bool is_authorized(const struct control_connection *connection)
+{
+	struct control *control = connection->listener->control;
+	char text[CONTROL_TOKEN_BYTES_MAX + 64];
+	bool is_right;
+
+	if (!connection->listener->is_tcp)
+		return true;
+	if (lws_hdr_copy(connection->wsi, text, sizeof(text), WSI_TOKEN_HTTP_AUTHORIZATION) < 0)
+		text[0] = '\0';
+	is_right = control_token_accepts(&control->token, text, control->log);
+	explicit_bzero(text, sizeof(text));
+	return is_right;
+}
+
+/* Told once for each peer, as long as it is remembered. */
+static void note_stranger(const struct control_connection *connection)
+{
+	struct control *control = connection->listener->control;
+	struct control_peer *peer =
+		control_peer_find(&connection->listener->peers, &connection->key, clock_now_ms());
+
+	control->statistics.unauthorized++;
+	log_at(control->log, peer->was_refused ? LOG_DEBUG : LOG_WARN,
+	       "Refused a control request without the token", log_string("peer", connection->peer));
+	peer->was_refused = true;
+}
+
+/* 0: go on. Else the refusal has been made. */
+static int check_peer(struct control_connection *connection)
+{
+	if (!may_ask(connection))
+		return refuse_and_close(connection, 429, "too many requests") < 0 ? -1 : 1;
+	if (is_authorized(connection))
+		return 0;
+	note_stranger(connection);
+	connection->challenge = "Bearer realm=\"argoexec\"";
+	return refuse_and_close(connection, 401, "a bearer token is needed") < 0 ? -1 : 1;
 }
 
 /* --- the start of a request ------------------------------------------------------------- */
@@ -91,7 +144,7 @@ static int begin_post(struct control_connection *connection, bool has_length, in
 
 static int answer_get(struct control_connection *connection, bool is_metrics)
 {
-	struct control *control = connection->control;
+	struct control *control = connection->listener->control;
 	int r = is_metrics ? control_write_metrics(&connection->answer, &control->model,
 						   &control->statistics) :
 			     control_write_status(&connection->answer, &control->model,
@@ -116,26 +169,35 @@ static bool read_length(struct lws *wsi, int64_t *ret)
 	return true;
 }
 
+/* Forgets the request before. */
+static int renew(struct control_connection *connection)
+{
+	char *uri;
+	int uri_size, method = lws_http_get_uri_and_method(connection->wsi, &uri, &uri_size);
+
+	connection->started_us = now_us();
+	connection->status = 0;
+	connection->allow = connection->challenge = NULL;
+	connection->is_head = method == METHOD_HEAD;
+	connection->answer = BUFFER_INIT(ANSWER_BYTES_MAX);
+	return method;
+}
+
 static int begin(struct control_connection *connection, const char *path)
 {
 	bool is_terminate = strcmp(path, "/v1/terminate") == 0;
 	bool is_metrics = strcmp(path, "/metrics") == 0;
 	bool is_events = strcmp(path, "/v1/events") == 0;
-	char *uri;
-	int uri_size, method = lws_http_get_uri_and_method(connection->wsi, &uri, &uri_size);
+	int r, method = renew(connection);
 	int64_t length;
 	bool has_length = read_length(connection->wsi, &length);
 
-	connection->started_us = now_us();
-	connection->status = 0;
-	connection->allow = NULL;
-	connection->is_head = method == METHOD_HEAD;
-	connection->answer = BUFFER_INIT(ANSWER_BYTES_MAX);
 	/* A body where none belongs is not read; the connection cannot go on behind it. */
 	if (method != METHOD_POST && has_length && length != 0)
 		connection->is_closing = true;
-	if (!control_peer_may_ask(connection->control, connection->uid, connection->pid))
-		return refuse_and_close(connection, 429, "too many requests");
+	r = check_peer(connection);
+	if (r != 0)
+		return r < 0 ? -1 : 0;
 	if (!is_terminate && !is_metrics && !is_events && strcmp(path, "/v1/status") != 0)
 		return refuse_and_close(connection, 404, "no such resource");
 	if (method != (is_terminate ? METHOD_POST : METHOD_GET)) {
@@ -151,6 +213,14 @@ static int begin(struct control_connection *connection, const char *path)
 
 /* --- the answer ------------------------------------------------------------------------- */
 
+static int add_header(struct lws *wsi, const char *name, const char *value, unsigned char **at,
+		      unsigned char *end)
+{
+	return lws_add_http_header_by_name(wsi, (const unsigned char *)name,
+					   (const unsigned char *)value, (int)strlen(value), at,
+					   end);
+}
+
 static int write_headers(struct control_connection *connection)
 {
 	unsigned char buffer[LWS_PRE + HEADERS_BYTES_MAX];
@@ -159,10 +229,9 @@ static int write_headers(struct control_connection *connection)
 
 	if (lws_add_http_common_headers(wsi, (unsigned)connection->status, connection->content_type,
 					connection->answer.size, &at, end) ||
-	    (connection->allow &&
-	     lws_add_http_header_by_name(
-		     wsi, (const unsigned char *)"allow:", (const unsigned char *)connection->allow,
-		     (int)strlen(connection->allow), &at, end)) ||
+	    (connection->allow && add_header(wsi, "allow:", connection->allow, &at, end)) ||
+	    (connection->challenge &&
+	     add_header(wsi, "www-authenticate:", connection->challenge, &at, end)) ||
 	    (connection->is_closing &&
 	     lws_add_http_header_by_token(wsi, WSI_TOKEN_CONNECTION, (const unsigned char *)"close",
 					  5, &at, end)) ||
@@ -185,7 +254,7 @@ static int write_body(struct control_connection *connection)
 
 static int send_answer(struct control_connection *connection)
 {
-	struct control *control = connection->control;
+	struct control *control = connection->listener->control;
 	int r;
 
 	if (!connection->status)
@@ -218,52 +287,81 @@ static int take_body(struct control_connection *connection, const void *data, si
 
 /* --- watchers --------------------------------------------------------------------------- */
 
+/* What is there is shown item by item, as fast as it is read. */
 static int begin_watching(struct control_connection *connection)
 {
-	struct control *control = connection->control;
-
 	connection->is_watching = true;
 	connection->deadline_ms = 0;
 	connection->events = BUFFER_INIT(CONTROL_EVENTS_BYTES_MAX);
-	for (size_t i = 0; i < control->model.terminator->options.count; i++)
-		if (control_write_event(&connection->events, &control->model, i) < 0 ||
-		    buffer_append_string(&connection->events, "\n") < 0)
-			return -1;
 	lws_callback_on_writable(connection->wsi);
 	return 0;
 }
 
-/* One object, one message. */
-static int send_event(struct control_connection *connection)
+static int send_message(struct control_connection *connection, const char *text, size_t size)
 {
-	const char *line = buffer_string(&connection->events);
-	size_t size = strcspn(line, "\n");
-	_cleanup_free_ unsigned char *buffer = NULL;
+	_cleanup_free_ unsigned char *buffer = malloc(LWS_PRE + size);
 
-	if (connection->events.size == 0)
-		return 0;
-	buffer = malloc(LWS_PRE + size);
 	if (!buffer)
 		return -1;
-	memcpy(buffer + LWS_PRE, line, size);
-	if (lws_write(connection->wsi, buffer + LWS_PRE, size, LWS_WRITE_TEXT) < 0)
-		return -1;
-	buffer_consume(&connection->events, size + 1);
-	if (connection->events.size > 0)
-		lws_callback_on_writable(connection->wsi);
-	return 0;
+	memcpy(buffer + LWS_PRE, text, size);
+	return lws_write(connection->wsi, buffer + LWS_PRE, size, LWS_WRITE_TEXT) < 0 ? -1 : 0;
 }
 
-static int filter_upgrade(struct control_connection *connection)
+static int show_item(struct control_connection *connection, size_t item)
 {
+	_cleanup_buffer_ struct buffer line = BUFFER_INIT(CONTROL_EVENTS_BYTES_MAX);
+
+	if (control_write_event(&line, &connection->listener->control->model, item) < 0)
+		return -1;
+	return send_message(connection, line.data, line.size);
+}
+
+/* One object, one message. Changes come first: they are of items that were shown before. */
+static int send_event(struct control_connection *connection)
+{
+	size_t count = control_item_count(&connection->listener->control->model);
+	const char *line = buffer_string(&connection->events);
+	size_t size = strcspn(line, "\n");
+	int r;
+
+	if (connection->events.size > 0) {
+		r = send_message(connection, line, size);
+		buffer_consume(&connection->events, size + 1);
+	} else if (connection->shown < count) {
+		r = show_item(connection, connection->shown++);
+	} else {
+		return 0;
+	}
+	if (connection->events.size > 0 || connection->shown < count)
+		lws_callback_on_writable(connection->wsi);
+	return r;
+}
+
+/*
+ * May this become a WebSocket? A refusal is written here and now, and ends the connection.
+ * libwebsockets also asks after it has answered an unknown kind of upgrade; the headers are gone
+ * then, and there is nothing to decide.
+ */
+static int confirm_upgrade(struct control_connection *connection)
+{
+	int method, r;
 	char path[16];
 
-	if (!control_peer_may_ask(connection->control, connection->uid, connection->pid))
+	if (lws_hdr_total_length(connection->wsi, WSI_TOKEN_UPGRADE) <= 0)
 		return -1;
-	return lws_hdr_copy(connection->wsi, path, sizeof(path), WSI_TOKEN_GET_URI) > 0 &&
-			       strcmp(path, "/v1/events") == 0 ?
-		       0 :
-		       -1;
+	method = renew(connection);
+	r = check_peer(connection);
+	if (r == 0 && (method != METHOD_GET ||
+		       lws_hdr_copy(connection->wsi, path, sizeof(path), WSI_TOKEN_GET_URI) <= 0 ||
+		       strcmp(path, "/v1/events") != 0))
+		r = refuse_and_close(connection, 404, "no such WebSocket") < 0 ? -1 : 1;
+	if (r == 0) {
+		buffer_done(&connection->answer);
+		return 0;
+	}
+	if (r > 0 && write_headers(connection) == 0)
+		write_body(connection);
+	return -1;
 }
 
 int control_http(struct control_connection *connection, enum lws_callback_reasons reason, void *in,
@@ -278,8 +376,8 @@ int control_http(struct control_connection *connection, enum lws_callback_reason
 		return connection->status || connection->is_closing ? 0 : terminate(connection);
 	case LWS_CALLBACK_HTTP_WRITEABLE:
 		return send_answer(connection);
-	case LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION:
-		return filter_upgrade(connection);
+	case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
+		return confirm_upgrade(connection);
 	case LWS_CALLBACK_ESTABLISHED:
 		return begin_watching(connection);
 	case LWS_CALLBACK_SERVER_WRITEABLE:

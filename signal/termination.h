@@ -47,6 +47,9 @@ enum termination_source {
 /* Bytes of a reason, NUL included; what a person writes into a request. */
 #define TERMINATION_REASON_MAX 256
 
+/* Bytes of a peer's address and port, NUL included. */
+#define TERMINATION_PEER_MAX 64
+
 /* No SIGKILL follows by itself. */
 #define TERMINATION_NO_GRACE_END (-1)
 
@@ -56,6 +59,7 @@ struct termination_request {
 	enum termination_source source;
 	uid_t uid; /* who asked, as far as a socket tells; (uid_t)-1 = not known */
 	pid_t pid; /* 0 = not known, or of another PID namespace */
+	char peer[TERMINATION_PEER_MAX]; /* address and port; "" = did not come by TCP */
 	char reason[TERMINATION_REASON_MAX];
 };
 

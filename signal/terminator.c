@@ -87,7 +87,8 @@ static void log_request(const struct terminator *terminator,
 	       log_string("source", termination_source_name(request->source)),
 	       log_string("outcome", termination_outcome_name(outcome)),
 	       log_int("uid", request->uid == (uid_t)-1 ? -1 : (int64_t)request->uid),
-	       log_int("pid", request->pid), log_string("reason", request->reason));
+	       log_int("pid", request->pid), log_string("peer", request->peer),
+	       log_string("reason", request->reason));
 }
 
 enum termination_outcome terminator_ask(struct terminator *terminator,

@@ -1,15 +1,31 @@
-"""A client of the control socket that can also misbehave; standard library only."""
+"""Clients of the control socket that can also misbehave, and pods that serve it."""
 
 from __future__ import annotations
 
 import base64
 import json
 import os
+import re
 import socket
+import ssl
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tests.lab import SECRET, Lab
+from tests.layout import pod_for
+from tests.pod import PodRunner
+from tests.servers.certs import ServerCert
+
+# Says so at SIGTERM, and ends; "stubborn" does not end.
+POLITE = "trap 'echo asked; exit 7' TERM; echo ready; while :; do sleep 0.02; done"
+STUBBORN = "trap 'echo asked' TERM; echo ready; while :; do sleep 0.02; done"
+CONT = 18  # a signal that does nothing to a running process
+TOKEN = "a-token-of-the-tests-0123456789"
+MOUNT = "/argo-control"
 
 
 @dataclass
@@ -24,6 +40,8 @@ class Answer:
 
 class Control:
     """Speaks to <directory>/control.sock."""
+
+    headers = ""  # of every request, each with its line's end
 
     def __init__(self, directory: str | Path):
         self.directory = os.open(directory, os.O_PATH | os.O_DIRECTORY)
@@ -57,14 +75,18 @@ class Control:
             try:
                 while chunk := sock.recv(65536):
                     answer += chunk
-            except ConnectionResetError:
+            except (ConnectionResetError, ssl.SSLEOFError):
                 pass  # closed with something unread
             return answer
 
+    def http(self, text: str, body: bytes = b"") -> bytes:
+        """A request as it goes over the wire: lines of TEXT, the headers that belong, BODY."""
+        return (text + "\n").replace("\n", "\r\n").encode() + self.headers.encode() + b"\r\n" + body
+
     def ask(self, method: str, path: str, body: Any = None) -> Answer:
         text = b"" if body is None else body if isinstance(body, bytes) else encode(body)
-        head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(text)}\r\n"
-        return parse(self.raw(head.encode() + b"Connection: close\r\n\r\n" + text))
+        head = f"{method} {path} HTTP/1.1\nHost: x\nContent-Length: {len(text)}\nConnection: close"
+        return parse(self.raw(self.http(head, text)))
 
     def terminate(self, **body: Any) -> Answer:
         return self.ask("POST", "/v1/terminate", body)
@@ -85,10 +107,37 @@ class Control:
         return item
 
 
+class RemoteControl(Control):
+    """The same by TCP, with a token (None: without), and by TLS if there is a certificate."""
+
+    def __init__(
+        self, address: tuple[str, int], token: str | None = TOKEN, cert: ServerCert | None = None
+    ):
+        self.address = address
+        self.headers = "" if token is None else f"Authorization: Bearer {token}\r\n"
+        self.context = cert.client_context() if cert else None
+        self.source: tuple[str, int] | None = None
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def connect_plain(self, timeout: float = 10) -> socket.socket:
+        sock = socket.create_connection(self.address, timeout, self.source)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return sock
+
+    def connect(self, timeout: float = 10) -> socket.socket:
+        sock = self.connect_plain(timeout)
+        if self.context is None:
+            return sock
+        return self.context.wrap_socket(sock, server_hostname=self.address[0])
+
+
 class KeepAlive:
     """One connection, many requests."""
 
     def __init__(self, control: Control):
+        self.headers = control.headers
         self.sock = control.connect()
         self.reader = self.sock.makefile("rb")
 
@@ -101,8 +150,8 @@ class KeepAlive:
 
     def send(self, method: str, path: str, body: Any = None) -> None:
         text = b"" if body is None else encode(body)
-        head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(text)}\r\n\r\n"
-        self.sock.sendall(head.encode() + text)
+        head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(text)}\r\n"
+        self.sock.sendall((head + self.headers + "\r\n").encode() + text)
 
     def receive(self) -> Answer:
         status = int(self.reader.readline().split()[1])
@@ -126,11 +175,13 @@ class Watcher:
         key = base64.b64encode(os.urandom(16)).decode()
         self.sock.sendall(
             f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-            f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n".encode()
+            f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n"
+            f"{control.headers}\r\n".encode()
         )
         self.status = self.reader.readline()
-        while self.reader.readline().strip():
-            pass
+        self.headers = b""
+        while (line := self.reader.readline()).strip():
+            self.headers += line
 
     def close(self) -> None:
         self.reader.close()
@@ -159,3 +210,101 @@ def parse(data: bytes) -> Answer:
         name, _, value = line.partition(":")
         headers[name.lower()] = value.strip()
     return Answer(int(status.split()[1]), headers, body)
+
+
+# --- pods ---------------------------------------------------------------------------------
+
+
+def template(
+    lab: Lab,
+    script: str,
+    outputs: list[dict[str, Any]] | None = None,
+    inputs: list[dict[str, Any]] | None = None,
+    endpoint: str | None = None,
+) -> dict[str, Any]:
+    image = {"name": "", "image": "busybox:1.36", "command": ["sh", "-c"], "args": [script]}
+    location = {
+        "s3": {
+            "endpoint": endpoint or f"minio:{lab.s3.port}",
+            "bucket": "my-bucket",
+            "insecure": True,
+            "accessKeySecret": {"name": SECRET, "key": "accesskey"},
+            "secretKeySecret": {"name": SECRET, "key": "secretkey"},
+            "key": "control/pod",
+        }
+    }
+    return {
+        "name": "t",
+        "inputs": {"artifacts": inputs or []},
+        "outputs": {"artifacts": outputs or []},
+        "metadata": {},
+        "container": image,
+        "archiveLocation": location,
+    }
+
+
+def wait_log(runner: PodRunner, text: str, container: str = "main") -> None:
+    deadline = time.monotonic() + 20
+    while text not in runner.log(container):
+        assert time.monotonic() < deadline, runner.log("main") + runner.log("wait")
+        time.sleep(0.005)
+
+
+def end(runner: PodRunner) -> int | None:
+    """Main's exit code; wait must have ended well."""
+    containers = runner.wait(60).containers
+    assert containers["wait"].exit_code == 0, runner.log("wait")
+    return containers["main"].exit_code
+
+
+@contextmanager
+def serving(lab: Lab, manifest: dict[str, Any], **options: Any) -> Iterator[tuple[PodRunner, Control]]:
+    """The pod, from the moment when its main is ready."""
+    with lab.runner(manifest, **options) as runner:
+        runner.start()
+        assert runner.wait_state("main", "running", 20), runner.log("init")
+        control = Control(runner.volume_path("var-run-argo"))
+        try:
+            wait_log(runner, "ready")
+            yield runner, control
+        finally:
+            control.close()
+            runner.stop(0)
+
+
+def listening(
+    lab: Lab, manifest: dict[str, Any], address: str, cert: ServerCert | None = None, **env: str
+) -> dict[str, Any]:
+    """The manifest and options of a pod whose `wait` listens on ADDRESS too."""
+    values = {"token": TOKEN + "\n"}
+    variables = {
+        "ARGOEXEC_CONTROL_LISTEN": address,
+        "ARGOEXEC_CONTROL_TOKEN_FILE": f"{MOUNT}/token",
+    }
+    if cert:
+        values |= {"tls.crt": cert.cert.read_text(), "tls.key": cert.key.read_text()}
+        variables["ARGOEXEC_CONTROL_TLS_CERT_FILE"] = f"{MOUNT}/tls.crt"
+        variables["ARGOEXEC_CONTROL_TLS_KEY_FILE"] = f"{MOUNT}/tls.key"
+    variables |= env
+    wait = manifest["spec"]["containers"][0]
+    assert wait["name"] in ("wait", "supervisor")
+    wait["env"] += [{"name": name, "value": value} for name, value in variables.items() if value]
+    wait["volumeMounts"].append({"name": "control", "mountPath": MOUNT})
+    manifest["spec"]["volumes"].append({"name": "control", "secret": {"secretName": "control"}})
+    secrets = {SECRET: {"accesskey": lab.s3.access_key, "secretkey": lab.s3.secret_key}}
+    return {"manifest": manifest, "secrets": secrets | {"control": values}}
+
+
+def listening_pod(
+    lab: Lab, script: str, address: str = "127.0.0.1:0", cert: ServerCert | None = None, **env: str
+) -> dict[str, Any]:
+    manifest = pod_for(template(lab, script), "wf", "wf-control")
+    return listening(lab, manifest, address, cert, **env)
+
+
+def address_of(runner: PodRunner, container: str = "wait") -> tuple[str, int]:
+    """Where it listens, by its log."""
+    wait_log(runner, "Listening for control requests", container)
+    found = re.search(r'address="?\[?([0-9a-f.:]+?)\]?:(\d+)[" ]', runner.log(container))
+    assert found, runner.log(container)
+    return found[1], int(found[2])

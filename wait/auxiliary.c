@@ -52,6 +52,13 @@ static void on_change(struct mains *mains, size_t i)
 	control_changed(self->control, i);
 }
 
+static void on_artifact(void *context, size_t i)
+{
+	struct auxiliary *self = context;
+
+	control_artifact_changed(self->control, i);
+}
+
 static const char *state_of(void *context, size_t i)
 {
 	const struct auxiliary *self = context;
@@ -59,7 +66,8 @@ static const char *state_of(void *context, size_t i)
 	return mains_state_name(self->mains.states[i]);
 }
 
-/* Without it the pod works as ever; people and agents have one way less to ask. */
+/* Neither socket is worth the pod's outputs: without it the pod works as ever, and people and agents
+ * have one way less to ask. */
 static void open_control(struct auxiliary *self, const char *name)
 {
 	struct control_model model = {
@@ -69,12 +77,15 @@ static void open_control(struct auxiliary *self, const char *name)
 		.deadline_s = self->environment.has_deadline ? self->environment.deadline_s : 0,
 		.state = state_of,
 		.context = self,
+		.ledger = &self->ledger,
 	};
 	struct error err = ERROR_NONE;
 
 	self->control = control_new(self->loop, FILES_VAR_RUN_ARGO, &model, self->log, &err);
 	if (!self->control)
 		log_warn(self->log, "No control socket", log_error_field(&err));
+	else if (control_listen(self->control, &err) < 0)
+		log_error(self->log, "No control requests by TCP", log_error_field(&err));
 }
 
 /* --- set-up ----------------------------------------------------------------------------- */
@@ -105,6 +116,11 @@ static int set_up_waiting(struct auxiliary *self, const char *name, struct error
 		return r;
 	self->mains.on_deadline = on_deadline;
 	self->mains.on_change = on_change;
+	/* Inputs are `init`'s, where there is one. */
+	if (stage_plan(&self->ledger, self->template, self->environment.is_initless) < 0)
+		return error_set(err, -ENOMEM, "out of memory");
+	self->ledger.on_change = on_artifact;
+	self->ledger.context = self;
 	open_control(self, name);
 	r = signals_start(&self->signals, self->loop, on_signal);
 	return r < 0 ? error_errno(err, r, "signalfd") : 0;
@@ -158,7 +174,8 @@ struct stage auxiliary_stage(struct auxiliary *self)
 		.store = { .loop = self->loop,
 			   .http = self->http,
 			   .log = self->log,
-			   .secret_directory = STAGE_SECRETS },
+			   .secret_directory = STAGE_SECRETS,
+			   .observer = stage_observer(&self->ledger) },
 		.root = FILES_VAR_RUN_ARGO,
 		.inputs = STAGE_INPUTS,
 		.main_root = STAGE_MAIN_ROOT,
@@ -166,6 +183,7 @@ struct stage auxiliary_stage(struct auxiliary *self)
 		.manifest = STAGE_MANIFEST,
 		.scratch = STAGE_SCRATCH,
 		.is_initless = self->environment.is_initless,
+		.ledger = &self->ledger,
 	};
 }
 
@@ -292,6 +310,7 @@ void auxiliary_release(struct auxiliary *self)
 	kube_config_done(&self->config);
 	transient_pattern_free(self->pattern);
 	control_free(self->control);
+	ledger_done(&self->ledger);
 	mains_done(&self->mains);
 	signals_done(&self->signals);
 	template_free(self->template);

@@ -23,6 +23,7 @@ struct auxiliary {
 	struct event_loop *loop;
 	struct signals signals;
 	struct mains mains;
+	struct ledger ledger; /* of what this process moves */
 	struct control *control; /* NULL: nobody can ask by socket */
 	struct progress progress;
 	struct http_client *http;

@@ -14,38 +14,21 @@ from typing import Any
 
 import pytest
 
-from tests.control import Answer, Control, KeepAlive, Watcher, parse
-from tests.lab import ROOT, SECRET, Lab
+from tests.control import (
+    CONT,
+    POLITE,
+    STUBBORN,
+    Control,
+    KeepAlive,
+    Watcher,
+    end,
+    serving,
+    template,
+    wait_log,
+)
+from tests.lab import ROOT, Lab
 from tests.layout import pod_for
 from tests.pod import PodRunner
-
-# Says so at SIGTERM, and ends; "stubborn" does not end.
-POLITE = "trap 'echo asked; exit 7' TERM; echo ready; while :; do sleep 0.02; done"
-CONT = 18  # a signal that does nothing to a running process
-STUBBORN = "trap 'echo asked' TERM; echo ready; while :; do sleep 0.02; done"
-
-
-def template(lab: Lab, script: str, outputs: list[dict[str, Any]] | None = None) -> dict[str, Any]:
-    image = {"name": "", "image": "busybox:1.36", "command": ["sh", "-c"], "args": [script]}
-    location = {
-        "s3": {
-            "endpoint": f"minio:{lab.s3.port}",
-            "bucket": "my-bucket",
-            "insecure": True,
-            "accessKeySecret": {"name": SECRET, "key": "accesskey"},
-            "secretKeySecret": {"name": SECRET, "key": "secretkey"},
-            "key": "control/pod",
-        }
-    }
-    return {
-        "name": "t",
-        "inputs": {},
-        "outputs": {"artifacts": outputs or []},
-        "metadata": {},
-        "container": image,
-        "archiveLocation": location,
-    }
-
 
 @contextmanager
 def pod(
@@ -60,30 +43,8 @@ def pod(
         for variable in manifest["spec"]["containers"][0]["env"]:
             if variable["name"] == "ARGO_DEADLINE":
                 variable["value"] = moment
-    with lab.runner(manifest) as runner:
-        runner.start()
-        assert runner.wait_state("main", "running", 20), runner.log("init")
-        control = Control(runner.volume_path("var-run-argo"))
-        try:
-            wait_log(runner, "ready")
-            yield runner, control
-        finally:
-            control.close()
-            runner.stop(0)
-
-
-def wait_log(runner: PodRunner, text: str) -> None:
-    deadline = time.monotonic() + 20
-    while text not in runner.log("main"):
-        assert time.monotonic() < deadline, runner.log("main") + runner.log("wait")
-        time.sleep(0.005)
-
-
-def end(runner: PodRunner) -> int | None:
-    """Main's exit code; wait must have ended well."""
-    containers = runner.wait(60).containers
-    assert containers["wait"].exit_code == 0, runner.log("wait")
-    return containers["main"].exit_code
+    with serving(lab, manifest) as served:
+        yield served
 
 
 @pytest.fixture
@@ -283,147 +244,6 @@ def test_metrics(running: Control) -> None:
     assert after['argoexec_acknowledgement_seconds_bucket{le="+Inf"}'] == 1
     assert after["argoexec_refused_requests_total"] == 1
     assert after["argoexec_uptime_seconds"] > before["argoexec_uptime_seconds"]
-
-
-BAD_BODIES = [
-    b"{",
-    b"[]",
-    b"null",
-    b'"x"',
-    b"\x00",
-    b'{"signal":"15"}',
-    b'{"signal":0}',
-    b'{"signal":65}',
-    b'{"signal":15.5}',
-    b'{"signal":1e99}',
-    b'{"signal":null}',
-    b'{"signal":99999999999999999999}',
-    b'{"graceSeconds":-1}',
-    b'{"graceSeconds":86401}',
-    b'{"containers":"main"}',
-    b'{"containers":[]}',
-    b'{"containers":["wait"]}',
-    b'{"containers":[1]}',
-    b'{"containers":["main","main"]}',
-    b'{"reason":7}',
-    b'{"reason":"' + b"x" * 256 + b'"}',
-    b'{"reason":"a\\u0000b"}',
-    b'{"grace":1}',
-    b"[" * 30000,
-]
-
-
-def test_bad_bodies(running: Control) -> None:
-    for body in BAD_BODIES:
-        answer = running.ask("POST", "/v1/terminate", body)
-        assert answer.status == 400, (body[:60], answer)
-        assert answer.json()["status"] == 400 and answer.json()["error"], body[:60]
-    assert running.container()["termination"] == "running"
-
-
-def test_statuses(running: Control) -> None:
-    def status(method: str, path: str) -> tuple[int, str | None]:
-        answer = running.ask(method, path)
-        assert method == "HEAD" or answer.json()["status"] == answer.status
-        return answer.status, answer.headers.get("allow")
-
-    assert status("GET", "/") == (404, None)
-    assert status("GET", "/v1/../etc/passwd") == (404, None)
-    assert status("GET", "/v1/status/") == (404, None)
-    assert status("GET", "/v1/terminate") == (405, "POST")
-    assert status("POST", "/v1/status") == (405, "GET")
-    assert status("DELETE", "/v1/status") == (405, "GET")
-    assert status("HEAD", "/metrics") == (405, "GET")
-    assert status("GET", "/v1/events") == (426, None)
-    assert b" 101 " not in Watcher(running, "/v1/status").status
-
-
-def http(text: str, body: bytes = b"") -> bytes:
-    return text.replace("\n", "\r\n").encode() + b"\r\n\r\n" + body
-
-
-def test_http_as_it_should_not_be(running: Control) -> None:
-    def raw(data: bytes) -> Answer | None:
-        answer = running.raw(data)
-        return parse(answer) if answer else None
-
-    post = "POST /v1/terminate HTTP/1.1\nHost: x"
-    long = raw(http(post + "\nContent-Length: 10485760", b"x" * 10485760))
-    assert long and long.status == 413
-    assert raw(http(post)).status == 411
-    chunked = raw(http(post + "\nTransfer-Encoding: chunked", b"2\r\n{}\r\n0\r\n\r\n"))
-    assert chunked and chunked.status == 411
-    assert raw(http(post + "\nContent-Length: -5", b"{}")).status == 400
-    assert raw(http(post + "\nContent-Length: 2x", b"{}")).status == 400
-    old = raw(b"GET /v1/status HTTP/1.0\r\n\r\n")
-    assert old and old.status == 200 and old.json()["role"] == "wait"
-    with_body = raw(http("GET /v1/status HTTP/1.1\nHost: x\nContent-Length: 5", b"hello"))
-    assert with_body and with_body.status == 200
-    # Whatever is not HTTP ends the connection, with a refusal or without a word.
-    garbage = [b"\x16\x03\x01" + bytes(range(256)), b"\x00" * 70000, b"GET\r\n\r\n"]
-    garbage += [b"GET /" + b"a" * 100000 + b" HTTP/1.1\r\n\r\n", b"BREW / HTTP/1.1\r\n\r\n"]
-    garbage += [b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 20000 + b"\r\n"]
-    for data in garbage:
-        answer = running.raw(data)
-        assert answer == b"" or parse(answer).status >= 400, (data[:20], answer[:100])
-    assert running.container()["termination"] == "running"
-
-
-def test_pipelining(running: Control) -> None:
-    request = http("GET /v1/status HTTP/1.1\nHost: x")
-    last = http("GET /metrics HTTP/1.1\nHost: x\nConnection: close")
-    answer = running.raw(request * 20 + last)
-    assert answer.count(b"HTTP/1.1 200") == 21
-    assert answer.endswith(b"# EOF\n")
-
-
-def test_idle_connections_are_closed_and_do_not_keep_others_out_for_long(running: Control) -> None:
-    crowd = [running.connect() for _ in range(32)]
-    try:
-        crowd[0].sendall(b"GET /v1/st")
-        crowd[1].sendall(http("POST /v1/terminate HTTP/1.1\nHost: x\nContent-Length: 9", b"{"))
-        crowd += [running.connect() for _ in range(60)]
-        refused = parse(crowd[40].recv(65536))
-        assert (refused.status, refused.json()["status"]) == (503, 503)
-        deadline = time.monotonic() + 12
-        while (answer := running.raw(http("GET /v1/status HTTP/1.0"))).startswith(b"HTTP/1.1 503"):
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        assert parse(answer).status == 200
-        for sock in crowd[:32]:
-            sock.settimeout(12)
-            assert sock.recv(65536) == b""
-    finally:
-        for sock in crowd:
-            sock.close()
-    assert running.container()["termination"] == "running"
-
-
-def test_rate_limit_of_one_process(running: Control) -> None:
-    statuses = set()
-    with KeepAlive(running) as connection:
-        for _ in range(20000):
-            answer = connection.ask("GET", "/v1/status")
-            statuses.add(answer.status)
-            if answer.status == 429:
-                assert answer.headers["connection"] == "close"
-                break
-    assert statuses == {200, 429}
-    time.sleep(0.2)
-
-
-def test_slow_reader_delays_nobody(running: Control) -> None:
-    lazy = running.connect()
-    lazy.setblocking(False)
-    try:
-        for _ in range(400):
-            lazy.send(http("GET /metrics HTTP/1.1\nHost: x"))
-    except BlockingIOError:
-        pass
-    started = time.monotonic()
-    assert running.terminate(signal=CONT).status == 202
-    assert time.monotonic() - started < 1
-    lazy.close()
 
 
 def percentile(values: list[float], share: float) -> float:
