@@ -44,12 +44,27 @@ static void on_deadline(struct mains *mains)
 	termination_write(self->role->termination_log, "Step exceeded its deadline", NULL);
 }
 
+/* Nobody is left for whom inputs would be loaded: each main container has ended, or was sent what
+ * ends it (not only asked: the answer to who asked comes first). */
+static bool is_nobody_left(const struct mains *mains)
+{
+	for (size_t i = 0; i < mains->template->container_count; i++) {
+		enum termination_phase phase = mains->terminator.terminations[i].phase;
+
+		if (phase == TERMINATION_RUNNING || phase == TERMINATION_ASKED)
+			return false;
+	}
+	return true;
+}
+
 static void on_change(struct mains *mains, size_t i)
 {
 	struct auxiliary *self =
 		(struct auxiliary *)((char *)mains - offsetof(struct auxiliary, mains));
 
 	control_changed(self->control, i);
+	if (self->is_before_main && is_nobody_left(mains))
+		event_loop_cancel(self->loop);
 }
 
 static void on_artifact(void *context, size_t i)

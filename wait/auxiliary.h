@@ -32,7 +32,7 @@ struct auxiliary {
 	struct transient_pattern *pattern;
 	struct task_result *result;
 	struct error_list errors;
-	/* SIGTERM also cancels the loop: the main containers have not been let go yet. */
+	/* The main containers have not been let go yet: SIGTERM, and their own end, cancel the loop. */
 	bool is_before_main;
 };
 

@@ -140,20 +140,6 @@ static int open_own_store(const struct stage *stage, const struct template_artif
 	return r < 0 ? error_prefix(err, r, "artifact %s failed to save", artifact->name) : 0;
 }
 
-/* What is packed on the way, or many objects, has a size when it is done. */
-static void expect_bytes(const struct stage *stage, const struct template_artifact *artifact,
-			 const struct source *source)
-{
-	bool is_sent_as_it_is = source->is_collected ?
-					artifact->archive == ARCHIVE_TAR ||
-						artifact->archive == ARCHIVE_UNSET :
-					artifact->archive == ARCHIVE_NONE && !source->is_directory;
-
-	if (is_sent_as_it_is)
-		ledger_expect(ledger_find(stage->ledger, LEDGER_OUTPUT, artifact->name),
-			      (int64_t)source->size);
-}
-
 static int save_one(const struct stage *stage, const struct template_artifact *artifact,
 		    struct json_object *saved, struct error *err)
 {
@@ -167,8 +153,6 @@ static int save_one(const struct stage *stage, const struct template_artifact *a
 		return error_set(err, -ENOMEM, "out of memory");
 	if (r == 0)
 		r = source_open(stage, artifact, &source, err);
-	if (r == 0)
-		expect_bytes(stage, artifact, &source);
 	if (r == 0)
 		r = open_own_store(stage, artifact, reported, name, &store, err);
 	if (r == 0)
