@@ -24,7 +24,8 @@ struct store_observer {
 	void *context;
 };
 
-/* What every store needs from its process; borrowed for the life of the store. */
+/* What every store needs from its process. A store copies it; what it points to is borrowed for the
+ * life of the store. */
 struct store_context {
 	struct event_loop *loop;
 	struct http_client *http;

@@ -13,7 +13,10 @@ int ledger_init(struct ledger *ledger, size_t wanted)
 	size_t room = wanted < LEDGER_ENTRIES_MAX ? wanted : LEDGER_ENTRIES_MAX;
 
 	*ledger = (struct ledger){ .room = room };
-	ledger->rest[LEDGER_OUTPUT].direction = LEDGER_OUTPUT;
+	for (int d = 0; d < LEDGER_DIRECTION_COUNT; d++)
+		ledger->rest[d] = (struct ledger_entry){ .ledger = ledger,
+							 .direction = (enum ledger_direction)d,
+							 .bytes_total = -1 };
 	/* One more: nothing is no size to ask for. */
 	ledger->entries = calloc(room + 1, sizeof(*ledger->entries));
 	if (ledger->entries)
@@ -37,7 +40,9 @@ void ledger_plan(struct ledger *ledger, enum ledger_direction direction, const c
 		return;
 	}
 	entry = &ledger->entries[ledger->count++];
-	*entry = (struct ledger_entry){ .direction = direction, .bytes_total = -1 };
+	*entry = (struct ledger_entry){ .ledger = ledger,
+					.direction = direction,
+					.bytes_total = -1 };
 	memcpy(entry->name, name, text_cut_utf8(name, strlen(name), LEDGER_NAME_MAX - 1));
 }
 
@@ -55,24 +60,24 @@ struct ledger_entry *ledger_find(struct ledger *ledger, enum ledger_direction di
 	return &ledger->rest[direction];
 }
 
-static void notify(struct ledger *ledger, const struct ledger_entry *entry)
+static void notify(const struct ledger_entry *entry)
 {
+	const struct ledger *ledger = entry->ledger;
 	bool is_rest = entry == &ledger->rest[entry->direction];
 
 	if (ledger->on_change && !is_rest)
 		ledger->on_change(ledger->context, (size_t)(entry - ledger->entries));
 }
 
-void ledger_begin(struct ledger *ledger, struct ledger_entry *entry)
+void ledger_begin(struct ledger_entry *entry)
 {
 	if (!entry)
 		return;
-	ledger->active = entry;
 	entry->state = LEDGER_ACTIVE;
 	entry->bytes = 0;
 	entry->bytes_total = -1;
 	entry->noticed_ms = clock_now_ms();
-	notify(ledger, entry);
+	notify(entry);
 }
 
 void ledger_expect(struct ledger_entry *entry, int64_t total)
@@ -81,13 +86,13 @@ void ledger_expect(struct ledger_entry *entry, int64_t total)
 		entry->bytes_total = total;
 }
 
-void ledger_move(struct ledger *ledger, struct ledger_entry *entry, uint64_t bytes)
+void ledger_move(struct ledger_entry *entry, uint64_t bytes)
 {
 	int64_t now_ms;
 
 	if (!entry)
 		return;
-	ledger->bytes[entry->direction] += bytes;
+	entry->ledger->bytes[entry->direction] += bytes;
 	entry->bytes += bytes;
 	/* What had to be sent a second time is in the sum of all, not here. */
 	if (entry->bytes_total >= 0 && entry->bytes > (uint64_t)entry->bytes_total)
@@ -96,25 +101,24 @@ void ledger_move(struct ledger *ledger, struct ledger_entry *entry, uint64_t byt
 	if (now_ms - entry->noticed_ms < LEDGER_NOTICE_MS)
 		return;
 	entry->noticed_ms = now_ms;
-	notify(ledger, entry);
+	notify(entry);
 }
 
-void ledger_retry(struct ledger *ledger, struct ledger_entry *entry)
+void ledger_retry(struct ledger_entry *entry)
 {
 	if (!entry)
 		return;
-	ledger->retries[entry->direction]++;
+	entry->ledger->retries[entry->direction]++;
 	entry->retries++;
-	notify(ledger, entry);
+	notify(entry);
 }
 
-void ledger_end(struct ledger *ledger, struct ledger_entry *entry, enum ledger_state state)
+void ledger_end(struct ledger_entry *entry, enum ledger_state state)
 {
 	if (!entry)
 		return;
-	ledger->active = NULL;
 	entry->state = state;
-	notify(ledger, entry);
+	notify(entry);
 }
 
 const char *ledger_direction_name(enum ledger_direction direction)

@@ -3,12 +3,13 @@
  * it is, how it ended. A role owns the ledger and shows it (control socket, metrics); whoever
  * stages an artifact fills it while it works. Nothing is decided by what it says.
  *
- * Every change is one call that names the entry, so it does not matter whether the work is done in
- * this process or told by messages from another one.
+ * Every change is one call that names the entry, so it does not matter how many artifacts are under
+ * way at a time, nor whether the work is done in this process or told by messages from another one.
  *
  * Limits: LEDGER_ENTRIES_MAX entries with names of LEDGER_NAME_MAX bytes; artifacts beyond that
  * share one unnamed entry for each direction, which only feeds the totals. Entries never move and
- * are never removed. A NULL ledger or entry is harmless: who is not watched need not care.
+ * are never removed, and the ledger itself stays where it is. A NULL ledger or entry is harmless:
+ * who is not watched need not care.
  */
 #pragma once
 
@@ -33,6 +34,7 @@ enum ledger_state {
 };
 
 struct ledger_entry {
+	struct ledger *ledger;
 	char name[LEDGER_NAME_MAX];
 	enum ledger_direction direction;
 	enum ledger_state state;
@@ -47,7 +49,6 @@ struct ledger {
 	size_t count, room;
 	size_t omitted; /* planned, and beyond the limit */
 	struct ledger_entry rest[LEDGER_DIRECTION_COUNT]; /* of those */
-	struct ledger_entry *active; /* what ledger_begin() began last; NULL = nothing */
 	/* Since the start; never less than before. */
 	uint64_t bytes[LEDGER_DIRECTION_COUNT];
 	uint64_t retries[LEDGER_DIRECTION_COUNT];
@@ -69,19 +70,19 @@ struct ledger_entry *ledger_find(struct ledger *ledger, enum ledger_direction di
 				 const char *name);
 
 /* The work begins, or begins anew. */
-void ledger_begin(struct ledger *ledger, struct ledger_entry *entry);
+void ledger_begin(struct ledger_entry *entry);
 
 /* So many bytes it will be; -1 = not known. */
 void ledger_expect(struct ledger_entry *entry, int64_t total);
 
 /* More bytes have arrived. */
-void ledger_move(struct ledger *ledger, struct ledger_entry *entry, uint64_t bytes);
+void ledger_move(struct ledger_entry *entry, uint64_t bytes);
 
 /* Another attempt is made. */
-void ledger_retry(struct ledger *ledger, struct ledger_entry *entry);
+void ledger_retry(struct ledger_entry *entry);
 
 /* DONE, FAILED or ABSENT. */
-void ledger_end(struct ledger *ledger, struct ledger_entry *entry, enum ledger_state state);
+void ledger_end(struct ledger_entry *entry, enum ledger_state state);
 
 /* Words for people: "input"; "planned", "loading" or "sending", "loaded" or "stored", "failed",
  * "absent". Static storage. */

@@ -50,7 +50,7 @@ static ssize_t read_counted(struct reader *base, void *data, size_t size, struct
 	ssize_t n = self->source->read(self->source, data, size, err);
 
 	if (n > 0)
-		ledger_move(self->loading->stage->ledger, self->loading->entry, (uint64_t)n);
+		ledger_move(self->loading->entry, (uint64_t)n);
 	return n;
 }
 
@@ -354,7 +354,7 @@ static int load_one(const struct stage *stage, const struct template_artifact *a
 	if (strcmp(location_type(relocated), "plugin") == 0)
 		return 0;
 	self.file_mode = strcmp(location_type(relocated), "raw") == 0 ? RAW_FILE_MODE : FILE_MODE;
-	r = stage_open_store(stage, relocated, artifact->name, &store, err);
+	r = stage_open_store(stage, relocated, artifact->name, self.entry, &store, err);
 	self.store = store;
 	if (r == 0)
 		r = not_absent(place(&self, err), err);
@@ -377,7 +377,7 @@ static int load_or_skip(const struct stage *stage, const struct template_artifac
 	struct ledger_entry *entry = ledger_find(stage->ledger, LEDGER_INPUT, artifact->name);
 	int r;
 
-	ledger_begin(stage->ledger, entry);
+	ledger_begin(entry);
 	if (!location_is_complete(artifact->json) && !location_key(artifact->json)) {
 		r = error_set_class(err, -ENOENT, ERROR_NOT_FOUND,
 				    "required artifact '%s' not supplied", artifact->name);
@@ -387,10 +387,10 @@ static int load_or_skip(const struct stage *stage, const struct template_artifac
 		r = load_one(stage, artifact, err);
 	}
 	if (r == 0 || !artifact->is_optional || err->class != ERROR_NOT_FOUND) {
-		ledger_end(stage->ledger, entry, r == 0 ? LEDGER_DONE : LEDGER_FAILED);
+		ledger_end(entry, r == 0 ? LEDGER_DONE : LEDGER_FAILED);
 		return r;
 	}
-	ledger_end(stage->ledger, entry, LEDGER_ABSENT);
+	ledger_end(entry, LEDGER_ABSENT);
 	log_info(stage->log, "Skipped an optional artifact that does not exist",
 		 log_string("artifactName", artifact->name), log_error_field(err));
 	*err = ERROR_NONE;

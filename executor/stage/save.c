@@ -110,7 +110,9 @@ static int prepare_store(const struct stage *stage, struct json_object *reported
 		r = location_assign(reported, archive_location, file_name, err);
 	if (r == 0)
 		r = location_relocate(reported, archive_location, &relocated, err);
-	return r < 0 ? r : stage_open_store(stage, relocated, name, ret, err);
+	return r < 0 ? r :
+		       stage_open_store(stage, relocated, name,
+					ledger_find(stage->ledger, LEDGER_OUTPUT, name), ret, err);
 }
 
 static const char *object_name(const struct template_artifact *artifact, char *buffer, size_t size)
@@ -185,19 +187,19 @@ int save_artifacts(const struct stage *stage, struct json_object *saved, struct 
 		struct ledger_entry *entry =
 			ledger_find(stage->ledger, LEDGER_OUTPUT, artifact->name);
 
-		ledger_begin(stage->ledger, entry);
+		ledger_begin(entry);
 		if (save_one(stage, artifact, saved, &next) == 0) {
-			ledger_end(stage->ledger, entry, LEDGER_DONE);
+			ledger_end(entry, LEDGER_DONE);
 			continue;
 		}
 		if (artifact->is_optional && next.class == ERROR_NOT_FOUND) {
-			ledger_end(stage->ledger, entry, LEDGER_ABSENT);
+			ledger_end(entry, LEDGER_ABSENT);
 			log_warn(stage->log, "Skipped an optional artifact that does not exist",
 				 log_string("artifactName", artifact->name),
 				 log_error_field(&next));
 			continue;
 		}
-		ledger_end(stage->ledger, entry, LEDGER_FAILED);
+		ledger_end(entry, LEDGER_FAILED);
 		log_error(stage->log, "Failed to save artifact",
 			  log_string("artifactName", artifact->name), log_error_field(&next));
 		join(&all, &next);
@@ -247,13 +249,12 @@ int save_logs(const struct stage *stage, struct json_object *saved, struct error
 		struct ledger_entry *entry =
 			ledger_find(stage->ledger, LEDGER_OUTPUT, stage_log_name(container, name));
 
-		ledger_begin(stage->ledger, entry);
+		ledger_begin(entry);
 		if (save_log(stage, container, saved, &next) == 0) {
-			ledger_end(stage->ledger, entry, LEDGER_DONE);
+			ledger_end(entry, LEDGER_DONE);
 			continue;
 		}
-		ledger_end(stage->ledger, entry,
-			   next.code == -ENOENT ? LEDGER_ABSENT : LEDGER_FAILED);
+		ledger_end(entry, next.code == -ENOENT ? LEDGER_ABSENT : LEDGER_FAILED);
 		log_warn(stage->log, "Failed to save log", log_string("containerName", container),
 			 log_error_field(&next));
 		/* A container that never ran has none. */

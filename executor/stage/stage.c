@@ -42,23 +42,12 @@ int stage_plan(struct ledger *ledger, const struct template *template, bool with
 
 static void on_stored(void *context, uint64_t bytes)
 {
-	struct ledger *ledger = context;
-
-	ledger_move(ledger, ledger->active, bytes);
+	ledger_move(context, bytes);
 }
 
 static void on_retry(void *context)
 {
-	struct ledger *ledger = context;
-
-	ledger_retry(ledger, ledger->active);
-}
-
-struct store_observer stage_observer(struct ledger *ledger)
-{
-	return (struct store_observer){ .stored = on_stored,
-					.retried = on_retry,
-					.context = ledger };
+	ledger_retry(context);
 }
 
 /* --- places and stores ------------------------------------------------------------------ */
@@ -90,8 +79,9 @@ bool stage_is_in_base(const struct stage *stage, const char *path)
 }
 
 int stage_open_store(const struct stage *stage, struct json_object *artifact, const char *name,
-		     struct store **ret, struct error *err)
+		     struct ledger_entry *entry, struct store **ret, struct error *err)
 {
+	struct store_context context = stage->store;
 	const char *type = location_type(artifact);
 	const struct store_operations *operations = type ? store_find(type) : NULL;
 
@@ -100,7 +90,10 @@ int stage_open_store(const struct stage *stage, struct json_object *artifact, co
 				 "Unsupported artifact driver for %s: this executor has no store "
 				 "of type %s",
 				 name, type ? type : "\"\"");
-	return operations->open(&stage->store, location_get(artifact), ret, err);
+	context.observer = (struct store_observer){ .stored = on_stored,
+						    .retried = on_retry,
+						    .context = entry };
+	return operations->open(&context, location_get(artifact), ret, err);
 }
 
 void stage_close_store(struct store **store)

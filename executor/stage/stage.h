@@ -19,7 +19,7 @@ struct stage {
 	const char *manifest; /* /tmp/manifest.yaml */
 	const char *scratch; /* /tmp/argo/outputs: private to this container */
 	bool is_initless;
-	struct ledger *ledger; /* NULL = nobody looks; see stage_observer() */
+	struct ledger *ledger; /* NULL = nobody looks */
 };
 
 #define STAGE_INPUTS "/argo/inputs/artifacts"
@@ -33,9 +33,6 @@ struct stage {
  * logs. Artifacts of plugins are theirs. 0 or -ENOMEM; on_change is set by the owner afterwards. */
 int stage_plan(struct ledger *ledger, const struct template *template, bool with_inputs);
 
-/* For stage.store.observer: what the store tells goes to the ledger's active entry. */
-struct store_observer stage_observer(struct ledger *ledger);
-
 /* "<container>-logs": the name of a container's log as an artifact. */
 #define STAGE_LOG_NAME_MAX 80
 const char *stage_log_name(const char *container, char buffer[STAGE_LOG_NAME_MAX]);
@@ -44,9 +41,10 @@ const char *stage_log_name(const char *container, char buffer[STAGE_LOG_NAME_MAX
  * (collect.h): not in a user volume, and not in an input artifact that is mounted for us too. */
 bool stage_is_in_base(const struct stage *stage, const char *path);
 
-/* Opens the store of an artifact that has been relocated. *ret is closed by stage_close_store. */
+/* Opens the store of an artifact that has been relocated; what goes through it counts for `entry`
+ * (may be NULL). *ret is closed by stage_close_store. */
 int stage_open_store(const struct stage *stage, struct json_object *artifact, const char *name,
-		     struct store **ret, struct error *err);
+		     struct ledger_entry *entry, struct store **ret, struct error *err);
 void stage_close_store(struct store **store);
 #define _cleanup_store_ _cleanup_(stage_close_store)
 

@@ -92,21 +92,23 @@ static int upload_tree(struct tree *tree, int fd, const char *prefix, struct err
 }
 
 /* One file as it is: its size is known beforehand, unlike that of what is packed on the way. */
-static int upload_known(const struct stage *stage, const struct source *source, struct store *store,
-			const char *name, struct error *err)
+static int upload_known(const struct stage *stage, const struct template_artifact *artifact,
+			const struct source *source, struct store *store, const char *name,
+			struct error *err)
 {
-	if (stage->ledger)
-		ledger_expect(stage->ledger->active, (int64_t)source->size);
+	ledger_expect(ledger_find(stage->ledger, LEDGER_OUTPUT, artifact->name),
+		      (int64_t)source->size);
 	return upload_file(source, store, name, err);
 }
 
-static int upload_plain(const struct stage *stage, const struct source *source, struct store *store,
-			const char *name, struct error *err)
+static int upload_plain(const struct stage *stage, const struct template_artifact *artifact,
+			const struct source *source, struct store *store, const char *name,
+			struct error *err)
 {
 	struct tree tree = { .stage = stage, .store = store };
 
 	if (!source->is_directory)
-		return upload_known(stage, source, store, name, err);
+		return upload_known(stage, artifact, source, store, name, err);
 	if (!store->operations->put_file)
 		return error_set(err, -ENOTSUP, "output artifacts of type %s are not supported",
 				 store->operations->type);
@@ -173,7 +175,7 @@ static int upload_form(const struct stage *stage, const struct template_artifact
 	};
 
 	if (artifact->archive == ARCHIVE_NONE)
-		return upload_plain(stage, source, store, name, err);
+		return upload_plain(stage, artifact, source, store, name, err);
 	return upload_packed(source, &options, store, name, err);
 }
 
@@ -187,7 +189,7 @@ static int upload_collected(const struct stage *stage, const struct template_art
 	int r;
 
 	if (artifact->archive == ARCHIVE_TAR || artifact->archive == ARCHIVE_UNSET)
-		return upload_known(stage, source, store, name, err);
+		return upload_known(stage, artifact, source, store, name, err);
 	r = unpack_collected(stage, artifact, source, path, &content, err);
 	if (r == 0 && fstat(content.fd, &st) < 0)
 		r = error_errno(err, -errno, "stat %s", path);

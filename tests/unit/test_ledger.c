@@ -41,14 +41,13 @@ static void test_the_way_of_an_entry(void **state)
 	assert_int_equal(entry->state, LEDGER_PLANNED);
 	assert_int_equal(entry->bytes_total, -1);
 
-	ledger_begin(&ledger, entry);
+	ledger_begin(entry);
 	assert_int_equal(seen.calls, 1);
 	assert_int_equal(seen.last, 1);
-	assert_ptr_equal(ledger.active, entry);
 	ledger_expect(entry, 100);
-	ledger_move(&ledger, entry, 70);
-	ledger_retry(&ledger, entry);
-	ledger_move(&ledger, entry, 70);
+	ledger_move(entry, 70);
+	ledger_retry(entry);
+	ledger_move(entry, 70);
 	assert_int_equal(entry->bytes, 100);
 	assert_int_equal(entry->retries, 1);
 	assert_int_equal(ledger.bytes[LEDGER_OUTPUT], 140);
@@ -57,12 +56,11 @@ static void test_the_way_of_an_entry(void **state)
 	/* Bytes within a second of the start are nobody's business, a retry is. */
 	assert_int_equal(seen.calls, 2);
 	entry->noticed_ms -= LEDGER_NOTICE_MS;
-	ledger_move(&ledger, entry, 1);
+	ledger_move(entry, 1);
 	assert_int_equal(seen.calls, 3);
 
-	ledger_end(&ledger, entry, LEDGER_DONE);
+	ledger_end(entry, LEDGER_DONE);
 	assert_int_equal(seen.calls, 4);
-	assert_null(ledger.active);
 	assert_string_equal(ledger_state_name(entry->direction, entry->state), "stored");
 	assert_string_equal(ledger_state_name(LEDGER_INPUT, LEDGER_DONE), "loaded");
 	assert_string_equal(ledger_direction_name(LEDGER_INPUT), "input");
@@ -88,10 +86,10 @@ static void test_more_than_fit_are_counted(void **state)
 	assert_int_equal(ledger.omitted, 3);
 	entry = ledger_find(&ledger, LEDGER_INPUT, name);
 	assert_ptr_equal(entry, &ledger.rest[LEDGER_INPUT]);
-	ledger_begin(&ledger, entry);
-	ledger_move(&ledger, entry, 5);
-	ledger_retry(&ledger, entry);
-	ledger_end(&ledger, entry, LEDGER_FAILED);
+	ledger_begin(entry);
+	ledger_move(entry, 5);
+	ledger_retry(entry);
+	ledger_end(entry, LEDGER_FAILED);
 	assert_int_equal(ledger.bytes[LEDGER_INPUT], 5);
 	assert_int_equal(ledger.retries[LEDGER_INPUT], 1);
 	assert_int_equal(seen.calls, 0);
@@ -113,11 +111,11 @@ static void test_nobody_looks(void **state)
 
 	(void)state;
 	assert_null(entry);
-	ledger_begin(NULL, entry);
+	ledger_begin(entry);
 	ledger_expect(entry, 1);
-	ledger_move(NULL, entry, 1);
-	ledger_retry(NULL, entry);
-	ledger_end(NULL, entry, LEDGER_DONE);
+	ledger_move(entry, 1);
+	ledger_retry(entry);
+	ledger_end(entry, LEDGER_DONE);
 }
 
 int main(void)
