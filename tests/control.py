@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 import re
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.lab import SECRET, Lab
+from tests.lab import ROOT, SECRET, Lab
 from tests.layout import pod_for
 from tests.pod import PodRunner
-from tests.servers.certs import ServerCert
+from tests.servers.certs import ServerCert, make
 
 # Says so at SIGTERM, and ends; "stubborn" does not end.
 POLITE = "trap 'echo asked; exit 7' TERM; echo ready; while :; do sleep 0.02; done"
@@ -116,6 +118,7 @@ class RemoteControl(Control):
         self.address = address
         self.headers = "" if token is None else f"Authorization: Bearer {token}\r\n"
         self.context = cert.client_context() if cert else None
+        self.server_name = address[0]
         self.source: tuple[str, int] | None = None
 
     def close(self) -> None:
@@ -130,7 +133,7 @@ class RemoteControl(Control):
         sock = self.connect_plain(timeout)
         if self.context is None:
             return sock
-        return self.context.wrap_socket(sock, server_hostname=self.address[0])
+        return self.context.wrap_socket(sock, server_hostname=self.server_name)
 
 
 class KeepAlive:
@@ -210,6 +213,60 @@ def parse(data: bytes) -> Answer:
         name, _, value = line.partition(":")
         headers[name.lower()] = value.strip()
     return Answer(int(status.split()[1]), headers, body)
+
+
+def percentile(values: list[float], share: float) -> float:
+    return sorted(values)[min(len(values) - 1, int(len(values) * share))]
+
+
+def burst(control: Control, clients: int, requests: int) -> tuple[list[float], list[str]]:
+    """Milliseconds and outcomes of stop requests from several connections at once."""
+    latencies: list[float] = []
+    outcomes: list[str] = []
+
+    def client() -> None:
+        with KeepAlive(control) as connection:
+            for _ in range(requests):
+                started = time.monotonic()
+                body = {"signal": 15, "graceSeconds": 600}
+                answer = connection.ask("POST", "/v1/terminate", body)
+                latencies.append((time.monotonic() - started) * 1000)
+                assert answer.status == 202, answer
+                outcomes.append(answer.json()["outcome"])
+
+    threads = [threading.Thread(target=client) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return latencies, outcomes
+
+
+# --- what the document says -----------------------------------------------------------------
+
+_TYPES = {"object": dict, "array": list, "string": str, "integer": int}
+
+
+def check_schema(value: Any, schema: dict[str, Any], schemas: dict[str, Any]) -> None:
+    """The few words of JSON Schema that docs/control-openapi.json uses."""
+    if "$ref" in schema:
+        schema = schemas[schema["$ref"].rsplit("/", 1)[1]]
+    assert isinstance(value, _TYPES[schema["type"]]), (value, schema)
+    assert "enum" not in schema or value in schema["enum"], (value, schema)
+    assert "pattern" not in schema or re.search(schema["pattern"], value), (value, schema)
+    if schema["type"] == "array":
+        for item in value:
+            check_schema(item, schema["items"], schemas)
+    if schema["type"] == "object":
+        assert set(schema.get("required", [])) <= set(value), (value, schema)
+        assert set(value) <= set(schema["properties"]), (value, schema)
+        for key, item in value.items():
+            check_schema(item, schema["properties"][key], schemas)
+
+
+def documented_schemas() -> dict[str, Any]:
+    document = json.loads((ROOT / "docs/control-openapi.json").read_text())
+    return document["components"]["schemas"]
 
 
 # --- pods ---------------------------------------------------------------------------------
@@ -308,3 +365,35 @@ def address_of(runner: PodRunner, container: str = "wait") -> tuple[str, int]:
     found = re.search(r'address="?\[?([0-9a-f.:]+?)\]?:(\d+)[" ]', runner.log(container))
     assert found, runner.log(container)
     return found[1], int(found[2])
+
+
+def burst_while_uploading(
+    lab: Lab, directory: Path, way: str, mib: int, most: int, endpoint: str | None = None
+) -> list[tuple[list[float], list[str]]]:
+    """Bursts of 1,000 requests from 10 clients, at least one and at most MOST, while a pod uploads a
+    file of that many MiB. What is stored is what the pod had, and no request is missing in the count."""
+    big = {"name": "big", "path": "/tmp/big", "archive": {"none": {}}, "s3": {"key": "control/big"}}
+    make_it = f"dd if=/dev/urandom of=/tmp/big bs=1M count={mib} 2>/dev/null"
+    script = f"echo ready; {make_it}; echo sum=$(sha256sum </tmp/big)"
+    cert = make(directory) if way == "tls" else None
+    manifest = pod_for(template(lab, script, [big], endpoint=endpoint), "wf", "wf-control")
+    with serving(lab, **listening(lab, manifest, "127.0.0.1:0", cert)) as (runner, local):
+        control = local if way == "unix" else RemoteControl(address_of(runner), cert=cert)
+
+        def state() -> str:
+            return control.status()["artifacts"][0]["state"]
+
+        while state() == "planned":
+            time.sleep(0.02)
+        bursts = []
+        while len(bursts) < most and state() == "sending":
+            bursts.append(burst(control, 10, 100))
+        assert bursts and (most > 1 or state() == "sending"), "the upload was over too soon"
+        samples = control.ask("GET", "/metrics").body.decode()
+        late = 'argoexec_termination_requests_total{source="control",outcome="late"}'
+        assert f"{late} {1000 * len(bursts)}\n" in samples
+        assert end(runner) == 0
+        log = runner.log("main")
+    assert lab.objects("control/")["control/big"] == mib << 20
+    assert f"sum={hashlib.sha256(lab.get('control/big')).hexdigest()}" in log
+    return bursts

@@ -13,7 +13,16 @@ from typing import Any
 
 import pytest
 
-from tests.control import CONT, Control, Watcher, end, serving, template
+from tests.control import (
+    CONT,
+    Control,
+    Watcher,
+    check_schema,
+    documented_schemas,
+    end,
+    serving,
+    template,
+)
 from tests.lab import BUCKET, Lab, recorded_pods
 from tests.layout import pod_for
 from tests.pod import PodRunner
@@ -67,6 +76,8 @@ def test_outputs_on_their_way(lab: Lab) -> None:
                 return big if big["state"] == "sending" and big["bytesDone"] else None
 
             big = until(sending)
+            schemas = documented_schemas()
+            check_schema(control.status(), schemas["Status"], schemas)
             assert (big["direction"], big["bytesTotal"]) == ("output", 40 * MIB)
             assert big["bytesDone"] in (8 * MIB, 16 * MIB, 24 * MIB, 32 * MIB, 40 * MIB), big
             samples = control.ask("GET", "/metrics").body.decode()
@@ -83,6 +94,7 @@ def test_outputs_on_their_way(lab: Lab) -> None:
     assert lab.objects("control/")["control/big"] == 40 * MIB
     walks: dict[str, list[str]] = {}
     for event in events:
+        check_schema(event, schemas["Event"], schemas)
         if "artifact" in event:
             walk = walks.setdefault(event["artifact"]["name"], [])
             if walk[-1:] != [event["artifact"]["state"]]:
@@ -105,6 +117,8 @@ def test_more_artifacts_than_are_told(lab: Lab) -> None:
     manifest = pod_for(template(lab, script, outputs), "wf", "wf-control")
     with serving(lab, manifest) as (runner, control):
         status = control.status()
+        schemas = documented_schemas()
+        check_schema(status, schemas["Status"], schemas)
         assert len(status["artifacts"]) == 256 and status["artifactsOmitted"] == 44
         watcher = Watcher(control)
         shown = [watcher.next() for _ in range(257)]

@@ -22,13 +22,15 @@ from tests.control import (
     RemoteControl,
     Watcher,
     address_of,
+    check_schema,
+    documented_schemas,
     end,
     listening,
     listening_pod,
     serving,
     template,
 )
-from tests.lab import Lab
+from tests.lab import ROOT, SECRET, Lab
 from tests.layout import pod_for
 from tests.pod import PodRunner
 from tests.servers.certs import ServerCert, make
@@ -161,6 +163,8 @@ def check_who_asked(runner: PodRunner, remote: RemoteControl) -> None:
         assert (answer.status, answer.json()) == (202, {"id": "t1", "outcome": "accepted"})
     while (event := watcher.next())["container"]["termination"] == "running":
         pass
+    schemas = documented_schemas()
+    check_schema(event, schemas["Event"], schemas)
     asked = event["container"]["request"]
     assert (asked["source"], asked["peer"], asked["reason"]) == ("control", f"{host}:{port}", "by TCP")
     assert "uid" not in asked and "pid" not in asked
@@ -286,6 +290,33 @@ def test_ipv6(lab: Lab, tmp_path: Path) -> None:
             context.wrap_socket(sock).close()
         six.terminate(graceSeconds=60)
         assert local.container()["request"]["peer"].startswith("[::1]:")
+        assert end(runner) == 7
+
+
+def test_the_documented_patch(lab: Lab, tmp_path: Path) -> None:
+    """deploy/control/workflow.yaml, applied as the controller does it: lists are joined by name."""
+    yaml = pytest.importorskip("yaml", reason="package python3-yaml is not installed")
+    document = yaml.safe_load((ROOT / "deploy/control/workflow.yaml").read_text(encoding="utf-8"))
+    patch = yaml.safe_load(document["spec"]["podSpecPatch"])
+    manifest = pod_for(template(lab, POLITE), "wf", "wf-control")
+    (change,) = patch["containers"]
+    (wait,) = (c for c in manifest["spec"]["containers"] if c["name"] == change["name"])
+    # In a pod of the host's network the port may be taken; nothing else is changed.
+    assert change["env"][0] == {"name": "ARGOEXEC_CONTROL_LISTEN", "value": "0.0.0.0:8443"}
+    change["env"][0]["value"] = "0.0.0.0:0"
+    wait["env"] += change["env"]
+    wait["volumeMounts"] += change["volumeMounts"]
+    manifest["spec"]["volumes"] += patch["volumes"]
+    cert = make(tmp_path, ("wait.tiphys.internal",))
+    secrets = {
+        SECRET: {"accesskey": lab.s3.access_key, "secretkey": lab.s3.secret_key},
+        "tiphys-control-token": {"token": TOKEN},
+        "tiphys-control-tls": {"tls.crt": cert.cert.read_text(), "tls.key": cert.key.read_text()},
+    }
+    with serving(lab, manifest, secrets=secrets) as (runner, _local):
+        remote = RemoteControl(("127.0.0.1", address_of(runner)[1]), cert=cert)
+        remote.server_name = "wait.tiphys.internal"
+        assert remote.terminate().status == 202
         assert end(runner) == 7
 
 

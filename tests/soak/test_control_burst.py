@@ -1,0 +1,22 @@
+"""Bursts of stop requests, one after the other, as long as 1 GiB takes to be uploaded at full speed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.control import burst_while_uploading, percentile
+from tests.lab import Lab
+
+SIZE_MIB = 1024
+
+
+@pytest.mark.parametrize("way", ["unix", "tcp", "tls"])
+def test_bursts_while_a_gigabyte_is_uploaded(lab: Lab, tmp_path: Path, way: str) -> None:
+    bursts = burst_while_uploading(lab, tmp_path, way, SIZE_MIB, 100)
+    latencies = [value for burst, _outcomes in bursts for value in burst]
+    assert all(outcomes == ["late"] * 1000 for _latencies, outcomes in bursts)
+    p50, p99 = percentile(latencies, 0.5), percentile(latencies, 0.99)
+    print(f"{way}: {len(bursts)} bursts, p50 {p50:.1f} ms, p99 {p99:.1f} ms, max {max(latencies):.0f}")
+    assert p99 < 500
