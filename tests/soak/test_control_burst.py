@@ -12,6 +12,7 @@ from tests.lab import Lab
 SIZE_MIB = 1024
 
 
+@pytest.mark.seconds(900)
 @pytest.mark.parametrize("way", ["unix", "tcp", "tls"])
 def test_bursts_while_a_gigabyte_is_uploaded(lab: Lab, tmp_path: Path, way: str) -> None:
     bursts = burst_while_uploading(lab, tmp_path, way, SIZE_MIB, 100)
