@@ -20,9 +20,7 @@ def test_a_burst_while_uploading(lab: Lab, tmp_path: Path, way: str) -> None:
     with FaultProxy(lab.s3.address) as proxy:
         # Slow enough to outlast the burst, for each of the four parts that go side by side.
         proxy.faults.add(verb="PUT", path="/", action={"kind": "rate", "bytes_per_s": 12 * MIB})
-        bursts = burst_while_uploading(lab, tmp_path, way, SIZE_MIB, 1, proxy.endpoint)
-    latencies, outcomes = bursts[0]
-    assert outcomes == ["late"] * 1000
+        latencies = burst_while_uploading(lab, tmp_path, way, SIZE_MIB, proxy.endpoint)
     print(f"p50 {percentile(latencies, 0.5):.1f} ms, p99 {percentile(latencies, 0.99):.1f} ms")
     # An upload takes seconds; ten Python clients share two cores with the server and the store.
     assert percentile(latencies, 0.99) < 500

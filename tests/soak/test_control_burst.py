@@ -1,4 +1,4 @@
-"""Bursts of stop requests, one after the other, as long as 1 GiB takes to be uploaded at full speed."""
+"""A burst of stop requests while 1 GiB is uploaded at full speed."""
 
 from __future__ import annotations
 
@@ -14,10 +14,8 @@ SIZE_MIB = 1024
 
 @pytest.mark.seconds(900)
 @pytest.mark.parametrize("way", ["unix", "tcp", "tls"])
-def test_bursts_while_a_gigabyte_is_uploaded(lab: Lab, tmp_path: Path, way: str) -> None:
-    bursts = burst_while_uploading(lab, tmp_path, way, SIZE_MIB, 100)
-    latencies = [value for burst, _outcomes in bursts for value in burst]
-    assert all(outcomes == ["late"] * 1000 for _latencies, outcomes in bursts)
+def test_a_burst_while_a_gigabyte_is_uploaded(lab: Lab, tmp_path: Path, way: str) -> None:
+    latencies = burst_while_uploading(lab, tmp_path, way, SIZE_MIB)
     p50, p99 = percentile(latencies, 0.5), percentile(latencies, 0.99)
-    print(f"{way}: {len(bursts)} bursts, p50 {p50:.1f} ms, p99 {p99:.1f} ms, max {max(latencies):.0f}")
+    print(f"{way}: p50 {p50:.1f} ms, p99 {p99:.1f} ms, max {max(latencies):.0f} ms")
     assert p99 < 500
