@@ -25,12 +25,13 @@ struct control_peer *control_peer_find(struct control_peers *peers,
 bool control_bucket_take(struct control_bucket *bucket, int64_t per_s, int64_t at_once,
 			 int64_t now_ms)
 {
-	if (!bucket->filled_ms)
-		bucket->credit = at_once * 1000;
-	else if ((now_ms - bucket->filled_ms) > at_once * 1000 / per_s)
+	int64_t passed_ms = now_ms - bucket->filled_ms;
+
+	/* Full again, and no product of a long time. */
+	if (!bucket->filled_ms || passed_ms > at_once * 1000 / per_s)
 		bucket->credit = at_once * 1000;
 	else
-		bucket->credit += (now_ms - bucket->filled_ms) * per_s;
+		bucket->credit += passed_ms * per_s;
 	if (bucket->credit > at_once * 1000)
 		bucket->credit = at_once * 1000;
 	bucket->filled_ms = now_ms;
