@@ -79,8 +79,7 @@ build_libarchive() {
 	make -C "$work" -s install-libLTLIBRARIES install-includeHEADERS
 }
 
-# HTTP/1.1 and WebSocket for the control socket: server side only, on our own loop. OpenSSL is named,
-# and what cmake would ask of it by linking is told: it would find another architecture's.
+# HTTP/1.1, WebSocket and TLS for the control socket: server side only, on our own loop.
 build_libwebsockets() {
 	local source=$1 work=$2
 	rm -rf "$work"
