@@ -119,19 +119,36 @@ recipe() {
 	} | sha256sum | cut -c1-16
 }
 
-# unpack NAME VERSION: prints the unpacked source tree, fetched once for all architectures.
-unpack() {
-	local name=$1 version=$2 dir=$root/src/$1-$2 tree
-	if [ ! -e "$dir/.complete" ]; then
-		rm -rf "$dir"
-		mkdir -p "$dir"
-		(cd "$dir" && apt-get -qq -o APT::Sandbox::User=root source --only-source "$name=$version") \
-			>"$dir/log" 2>&1 </dev/null || {
-			tail -5 "$dir/log" >&2
-			die "cannot get the source package $name $version"
-		}
-		touch "$dir/.complete"
-	fi
+get_source() { apt-get -qq -o APT::Sandbox::User=root source --only-source "$@" </dev/null; }
+
+# unpack_parts NAME=VERSION: as dpkg-source does it, for a mirror that has lost the package's .dsc. The
+# signed index, which apt goes by, vouches for each part.
+unpack_parts() {
+	local patch
+	get_source --tar-only "$1"
+	get_source --diff-only "$1"
+	mkdir tree
+	tar -C tree --strip-components=1 -xf ./*.orig.tar.*
+	tar -C tree -xf ./*.debian.tar.*
+	while read -r patch _; do
+		patch -d tree -s -p1 <"tree/debian/patches/$patch"
+	done < <(sed -e 's/#.*//' -e '/^[[:space:]]*$/d' tree/debian/patches/series)
+}
+
+# fetch NAME VERSION: unpacks a source package, once for all architectures; 1 if it cannot be had.
+fetch() {
+	local name=$1 version=$2 dir=$root/src/$1-$2
+	[ ! -e "$dir/.complete" ] || return 0
+	rm -rf "$dir"
+	mkdir -p "$dir"
+	(cd "$dir" && get_source "$name=$version") >"$dir/log" 2>&1 ||
+		(cd "$dir" && bash -c "$fetch_parts" fetch "$name=$version") >>"$dir/log" 2>&1 || return 1
+	touch "$dir/.complete"
+}
+
+# tree_of NAME VERSION: prints the unpacked source tree.
+tree_of() {
+	local dir=$root/src/$1-$2 tree
 	tree=$(find "$dir" -mindepth 1 -maxdepth 1 -type d)
 	[ -f "$tree/debian/control" ] || die "unexpected content of $dir"
 	printf '%s\n' "$tree"
@@ -145,20 +162,29 @@ build() {
 		# Without package lists a library that was built before is as good as it gets.
 		version=$(cut -d' ' -f1 "$stamp" 2>/dev/null) || die "no source package '$name': run scripts/setup-build.sh"
 	fi
-	key="$version $(recipe "$name")"
-	if [ -f "$prefix/lib/$library" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$key" ]; then
+	key=$(recipe "$name")
+	if [ -f "$prefix/lib/$library" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$version $key" ]; then
 		say "$arch: $name $version is up to date"
 		return 0
 	fi
+	if ! fetch "$name" "$version"; then
+		# A list older than the mirror names a version that is gone.
+		apt_update
+		version=$(source_version "$name")
+		fetch "$name" "$version" || {
+			tail -5 "$root/src/$name-$version/log" >&2
+			die "cannot get the source package $name $version"
+		}
+	fi
 	say "$arch: building $name $version"
 	rm -f "$stamp"
-	tree=$(unpack "$name" "$version")
+	tree=$(tree_of "$name" "$version")
 	nice -n 5 bash -c "$build_one" build "build_$name" "$tree" "$root/work/$arch-$name" \
 		>"$root/work/$arch-$name.log" 2>&1 || {
 		tail -20 "$root/work/$arch-$name.log" >&2
 		die "$name failed to build, see build/deps/work/$arch-$name.log"
 	}
-	printf '%s\n' "$key" >"$stamp"
+	printf '%s\n' "$version $key" >"$stamp"
 }
 
 # Proves that every library links into a static-PIE program and has the features that we rely on.
@@ -171,7 +197,7 @@ verify() {
 	cat >"$work/verify.c" <<-'PROGRAM'
 		#define PCRE2_CODE_UNIT_WIDTH 8
 		#include <archive.h>
-				#include <curl/curl.h>
+		#include <curl/curl.h>
 		#include <libwebsockets.h>
 		#include <expat.h>
 		#include <json-c/json.h>
@@ -229,6 +255,12 @@ exec 9>"$root/.lock"
 flock 9
 
 libraries="curl:libcurl.a libarchive:libarchive.a libwebsockets:libwebsockets.a"
+# Shells of their own, because errexit is off wherever a failure is looked at.
+fetch_parts=$(
+	declare -f get_source unpack_parts
+	# shellcheck disable=SC2016 # expanded by the inner shell
+	printf '%s\n' 'set -euo pipefail' 'unpack_parts "$1"'
+)
 build_one=$(
 	declare -f build_curl build_libarchive build_libwebsockets configure_in
 	declare -p arch triplet cc ar root prefix jobs cppflags cflags

@@ -29,6 +29,10 @@ if [ ! -e "$root/.complete" ]; then
 	rm -f "$root/etc/apt/sources.list"
 	cp /etc/apt/apt.conf.d/* "$root/etc/apt/apt.conf.d/"
 	touch "$root/.complete"
+	refresh=:
+else
+	# A root that was kept knows the archive as it was then.
+	refresh="apt-get -qq update"
 fi
 cp /etc/resolv.conf /etc/hosts "$root/etc/"
 
@@ -47,6 +51,6 @@ unshare --mount --propagation private bash -euc '
 	mount --rbind /dev "$1/dev"
 	unset MAKEFLAGS MFLAGS MAKELEVEL
 	chroot "$1" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 \
-		sh -euc "cd /src && make && build/argoexec version && build/argoexec --help >/dev/null"
-' bash "$root"
+		sh -euc "$2; cd /src && make && build/argoexec version && build/argoexec --help >/dev/null"
+' bash "$root" "$refresh"
 say "Debian 13: $(stat -c %s "$root/src/build/argoexec") bytes, runs"
