@@ -27,7 +27,7 @@ for name in libssl zlib1g libzstd libc-ares libnghttp2 libexpat1 libpcre2 libjso
 done
 cppflags="-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2"
 cflags="-Os -g0 -ffunction-sections -fdata-sections -fPIE -fstack-protector-strong -fstack-clash-protection $harden"
-export PKG_CONFIG_LIBDIR=/usr/lib/$triplet/pkgconfig:/usr/share/pkgconfig
+export PKG_CONFIG_LIBDIR=$prefix/lib/pkgconfig:/usr/lib/$triplet/pkgconfig:/usr/share/pkgconfig
 
 # configure_in DIR SOURCE OPTION...: an out-of-tree configure, quiet unless it fails.
 configure_in() {
@@ -41,6 +41,30 @@ configure_in() {
 			--disable-shared --enable-static --disable-dependency-tracking \
 			CC="$cc" AR="$ar" CPPFLAGS="$cppflags" CFLAGS="$cflags -ffile-prefix-map=$root=deps" "$@"
 	)
+}
+
+# TLS 1.2 and later, certificates, hashes. From 3.2 on the distribution's own brings QUIC, HPKE and
+# post-quantum signatures into every program, 2.5 MiB that nothing here uses. Key exchange keeps ML-KEM.
+build_openssl() {
+	local source=$1 work=$2 target
+	case "$triplet" in
+	x86_64*) target=linux-x86_64 ;;
+	*) target=linux-aarch64 ;;
+	esac
+	rm -rf "$work"
+	mkdir -p "$work"
+	cd "$work"
+	CC=$cc AR=$ar CPPFLAGS=$cppflags CFLAGS="$cflags -ffile-prefix-map=$root=deps" "$source/Configure" \
+		"$target" --prefix="$prefix" --libdir=lib --openssldir=/usr/lib/ssl \
+		no-shared no-module no-legacy no-dso no-engine no-apps no-docs no-tests no-ui-console \
+		no-async no-comp no-filenames no-http no-ocsp no-cms no-cmp no-ts no-ct no-rfc3779 \
+		no-quic no-dtls no-srtp no-srp no-psk no-nextprotoneg no-multiblock no-ssl3 no-tls1 no-tls1_1 \
+		no-weak-ssl-ciphers no-gost no-sm2 no-sm3 no-sm4 no-aria no-camellia no-seed no-idea no-cast \
+		no-bf no-des no-rc2 no-rc4 no-rc5 no-md4 no-mdc2 no-whirlpool no-rmd160 no-blake2 no-scrypt \
+		no-argon2 no-siphash no-siv no-ocb no-dsa no-ec2m no-ml-dsa no-slh-dsa
+	make -s build_generated
+	make -s -j"$jobs" libcrypto.a libssl.a
+	make -s install_dev
 }
 
 # HTTP(S) and proxies, nothing else. Cookies stay: load balancers in front of stores pin sessions with
@@ -116,6 +140,7 @@ recipe() {
 		printf '%s\n' "$cppflags" "$cflags"
 		"$cc" -dumpfullversion
 		distribution_libraries
+		if [ "$1" != openssl ]; then cat "$prefix/.openssl" 2>/dev/null || true; fi
 	} | sha256sum | cut -c1-16
 }
 
@@ -255,6 +280,10 @@ exec 9>"$root/.lock"
 flock 9
 
 libraries="curl:libcurl.a libarchive:libarchive.a libwebsockets:libwebsockets.a"
+if dpkg --compare-versions "$(dpkg-query -W -f '${Version}' "libssl-dev:$debian_arch")" ge 3.2; then
+	libraries="openssl:libcrypto.a $libraries"
+	cppflags+=" -isystem $prefix/include"
+fi
 # Shells of their own, because errexit is off wherever a failure is looked at.
 fetch_parts=$(
 	declare -f get_source unpack_parts
@@ -262,7 +291,7 @@ fetch_parts=$(
 	printf '%s\n' 'set -euo pipefail' 'unpack_parts "$1"'
 )
 build_one=$(
-	declare -f build_curl build_libarchive build_libwebsockets configure_in
+	declare -f build_openssl build_curl build_libarchive build_libwebsockets configure_in
 	declare -p arch triplet cc ar root prefix jobs cppflags cflags
 	# shellcheck disable=SC2016 # expanded by the inner shell
 	printf '%s\n' 'set -euo pipefail' '"$@"'

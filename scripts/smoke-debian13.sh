@@ -8,6 +8,7 @@ cd "$(dirname "$0")/.."
 
 [ "$(id -u)" -eq 0 ] || die "debootstrap and chroot need root"
 release=trixie
+most=$((8 << 20))
 root=$PWD/build/debian13
 
 # The archive that this machine's own Debian comes from.
@@ -53,4 +54,6 @@ unshare --mount --propagation private bash -euc '
 	chroot "$1" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 \
 		sh -euc "$2; cd /src && make && build/argoexec version && build/argoexec --help >/dev/null"
 ' bash "$root" "$refresh"
-say "Debian 13: $(stat -c %s "$root/src/build/argoexec") bytes, runs"
+bytes=$(stat -c %s "$root/src/build/argoexec")
+[ "$bytes" -le "$most" ] || die "Debian 13: $bytes bytes, more than $most"
+say "Debian 13: $bytes bytes, runs"
