@@ -226,14 +226,14 @@ int main(int argc, char **argv)
 	struct error err = ERROR_NONE;
 	struct flag table[FLAGS_MAX];
 	char **words = calloc((size_t)argc + 1, sizeof(char *));
-	int dash, code;
+	int code;
 
 	open_standard_streams();
 	if (!words)
 		return ROLE_BAD_SETUP;
 	describe_flags(&options, table);
 	options.kube.as_groups = options.as_groups;
-	role.argc = flags_parse(argc, argv, table, words, &dash, &err);
+	role.argc = flags_parse(argc, argv, table, words, &err);
 	role.argv = words;
 	code = role.argc < 0 ? refuse(&role, NULL, &err) : run(&role, &options);
 	free(words);

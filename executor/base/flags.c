@@ -104,19 +104,16 @@ static int parse_flag(const char *word, const struct flag *table, struct words *
 	return take_value(flag, value, words, err);
 }
 
-int flags_parse(int argc, char **argv, const struct flag *table, char **words, int *ret_dash,
-		struct error *err)
+int flags_parse(int argc, char **argv, const struct flag *table, char **words, struct error *err)
 {
 	struct words source = { .argv = argv, .argc = argc, .next = 1 };
 	int count = 0;
 
-	*ret_dash = -1;
 	while (source.next < argc) {
 		char *word = argv[source.next++];
 		int r;
 
 		if (strcmp(word, "--") == 0) {
-			*ret_dash = count;
 			while (source.next < argc)
 				words[count++] = argv[source.next++];
 			break;

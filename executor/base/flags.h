@@ -25,12 +25,10 @@ struct flag {
 
 /*
  * Parses the words argv[1…argc), stores flag values, and moves everything else to the front of
- * `words` (room for argc + 1), NULL terminated. *ret_dash is the number of words before `--`, or -1
- * without one. Strings are borrowed. Returns the number of words, or -EINVAL with "unknown flag:
- * --x" and the like.
+ * `words` (room for argc + 1), NULL terminated; what follows `--` is words. Strings are borrowed.
+ * Returns the number of words, or -EINVAL with "unknown flag: --x" and the like.
  */
-int flags_parse(int argc, char **argv, const struct flag *table, char **words, int *ret_dash,
-		struct error *err);
+int flags_parse(int argc, char **argv, const struct flag *table, char **words, struct error *err);
 
 /* Prints the table as the "Flags:" part of a usage text. */
 void flags_print(int fd, const struct flag *table);

@@ -65,12 +65,6 @@ void event_watch_add(struct event_watch *watch, const char *directory, enum even
 		start_polling(watch);
 }
 
-void event_watch_stop(struct event_watch *watch)
-{
-	event_remove(&watch->source);
-	event_remove(&watch->poll.source);
-}
-
 void event_watch_done(struct event_watch *watch)
 {
 	event_timer_done(&watch->poll);

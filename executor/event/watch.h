@@ -29,8 +29,4 @@ enum event_watch_kind {
  * before is not reported. Falls back to polling instead of failing. */
 void event_watch_add(struct event_watch *watch, const char *directory, enum event_watch_kind kind);
 
-/* No more calls from now on, and nothing is closed: the kernel takes some 10 ms to close an inotify
- * instance (it waits for an RCU grace period), which is better spent when nobody waits for us. */
-void event_watch_stop(struct event_watch *watch);
-
 void event_watch_done(struct event_watch *watch);

@@ -22,7 +22,7 @@ static struct {
 	long long number;
 	const char *list[FLAG_LIST_MAX + 1];
 	char *words[WORDS_MAX];
-	int count, dash;
+	int count;
 	struct error err;
 } got;
 
@@ -52,7 +52,7 @@ static int parse(const char *line)
 		if (p)
 			*p++ = '\0';
 	}
-	got.count = flags_parse(argc, argv, table, got.words, &got.dash, &got.err);
+	got.count = flags_parse(argc, argv, table, got.words, &got.err);
 	return got.count;
 }
 
@@ -89,7 +89,6 @@ static void test_flags_stand_anywhere(void **state)
 		assert_string_equal(words(), "kill|15|1");
 		assert_string_equal(got.name, "x");
 		assert_true(got.is_short);
-		assert_int_equal(got.dash, -1);
 	}
 }
 
@@ -98,15 +97,11 @@ static void test_dashes_end_flags(void **state)
 	(void)state;
 	assert_int_equal(parse("emissary|--loglevel|info|--|sh|-c|--name|--|x"), 6);
 	assert_string_equal(words(), "emissary|sh|-c|--name|--|x");
-	assert_int_equal(got.dash, 1);
 	assert_string_equal(got.level, "info");
 	assert_null(got.name);
 	assert_int_equal(parse("--"), 0);
-	assert_int_equal(got.dash, 0);
 	assert_int_equal(parse("emissary|--"), 1);
-	assert_int_equal(got.dash, 1);
 	assert_int_equal(parse(""), 0);
-	assert_int_equal(got.dash, -1);
 }
 
 /* A value is whatever stands there, also what looks like a flag. */
@@ -118,7 +113,6 @@ static void test_values(void **state)
 	assert_false(got.is_short);
 	assert_int_equal(parse("--name|--|x"), 1);
 	assert_string_equal(got.name, "--");
-	assert_int_equal(got.dash, -1);
 	assert_int_equal(parse("--name=a=b"), 0);
 	assert_string_equal(got.name, "a=b");
 	assert_int_equal(parse("--name=|x"), 1);

@@ -206,21 +206,6 @@ static void test_polls_when_inotify_is_exhausted(void **state)
 	check_polling();
 }
 
-/* Nothing is told any more, and nothing is closed yet. */
-static void test_stop(void **state)
-{
-	(void)state;
-	start("stopped");
-	event_watch_stop(&watch);
-	scratch_write("stopped/a", "x");
-	assert_int_equal(seen(), 0);
-	assert_true(fcntl(watch.source.fd, F_GETFD) >= 0);
-	event_watch_done(&watch);
-	watch = (struct event_watch){ .callback = look };
-	event_watch_stop(&watch);
-	event_watch_done(&watch);
-}
-
 static int set_up(void **state)
 {
 	loop = event_loop_new();
@@ -244,7 +229,6 @@ int main(void)
 		cmocka_unit_test(test_may_end_in_its_callback),
 		cmocka_unit_test(test_polls_when_a_watch_cannot_be_had),
 		cmocka_unit_test(test_polls_when_inotify_is_exhausted),
-		cmocka_unit_test(test_stop),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
