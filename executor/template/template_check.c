@@ -192,6 +192,32 @@ static int check_parameter(struct json_object *parameter, const char *where, str
 	return check_fields(source, inner, source_rules, err);
 }
 
+static int compare_names(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* A name is how the controller, a report and the file of an output refer to an entry: of two with
+ * the same one, one would be lost. The controller refuses them too. */
+static int check_unique(struct json_object *list, const char *direction, const char *kind,
+			struct error *err)
+{
+	size_t count = json_length(list);
+	_cleanup_free_ const char **names = calloc(count + 1, sizeof(*names));
+
+	if (!names)
+		return error_set(err, -ENOMEM, "out of memory");
+	for (size_t i = 0; i < count; i++)
+		names[i] = json_get_string(json_at(list, i), "name", "");
+	qsort(names, count, sizeof(*names), compare_names);
+	for (size_t i = 1; i < count; i++)
+		if (strcmp(names[i - 1], names[i]) == 0)
+			return error_set(err, -EINVAL,
+					 "field %s.%s: the name \"%.100s\" is not unique",
+					 direction, kind, names[i]);
+	return 0;
+}
+
 /* inputs or outputs. */
 static int check_direction(struct json_object *template, const char *direction, struct error *err)
 {
@@ -204,12 +230,14 @@ static int check_direction(struct json_object *template, const char *direction, 
 		snprintf(where, sizeof(where), "%s.artifacts[%zu]", direction, i);
 		r = check_artifact(json_at(list, i), where, err);
 	}
+	if (r == 0)
+		r = check_unique(list, direction, "artifacts", err);
 	list = json_get(lists, "parameters");
 	for (size_t i = 0; r == 0 && i < json_length(list); i++) {
 		snprintf(where, sizeof(where), "%s.parameters[%zu]", direction, i);
 		r = check_parameter(json_at(list, i), where, err);
 	}
-	return r;
+	return r < 0 ? r : check_unique(list, direction, "parameters", err);
 }
 
 static const struct rule template_rules[] = {

@@ -160,6 +160,10 @@ static void test_wrong_kinds_are_named(void **state)
 		  "t: field outputs.artifacts[0].name: \"\" is not a usable name" },
 		{ "{\"outputs\":{\"parameters\":[{\"name\":\"p\",\"valueFrom\":{\"path\":1}}]}}",
 		  "t: field outputs.parameters[0].valueFrom.path: expected string, found number" },
+		{ "{\"outputs\":{\"artifacts\":[{\"name\":\"a\"},{\"name\":\"b\"},{\"name\":\"a\"}]}}",
+		  "t: field outputs.artifacts: the name \"a\" is not unique" },
+		{ "{\"inputs\":{\"parameters\":[{\"name\":\"p\"},{\"name\":\"p\"}]}}",
+		  "t: field inputs.parameters: the name \"p\" is not unique" },
 		{ "{\"container\":{\"volumeMounts\":[{}]}}",
 		  "t: field container.volumeMounts[0].mountPath is missing" },
 		{ "{\"containerSet\":{\"containers\":[{\"name\":\"../x\"}]}}",
@@ -177,6 +181,20 @@ static void test_wrong_kinds_are_named(void **state)
 		assert_string_equal(err.message, cases[i][1]);
 		assert_null(template);
 	}
+}
+
+/* What is passed on has one name as input and as output, be it artifact or parameter. */
+static void test_names_are_unique_in_their_list_only(void **state)
+{
+	_cleanup_template_ struct template *template =
+		parse("{\"inputs\":{\"artifacts\":[{\"name\":\"x\",\"path\":\"/i\"}],"
+		      "\"parameters\":[{\"name\":\"x\"}]},"
+		      "\"outputs\":{\"artifacts\":[{\"name\":\"x\",\"path\":\"/o\"}],"
+		      "\"parameters\":[{\"name\":\"x\",\"valueFrom\":{\"path\":\"/p\"}}]}}");
+
+	(void)state;
+	assert_string_equal(template->inputs[0].name, "x");
+	assert_string_equal(template->outputs[0].name, "x");
 }
 
 static void test_hostile_text(void **state)
@@ -305,6 +323,7 @@ int main(void)
 		cmocka_unit_test(test_types),
 		cmocka_unit_test(test_container_set_and_script),
 		cmocka_unit_test(test_wrong_kinds_are_named),
+		cmocka_unit_test(test_names_are_unique_in_their_list_only),
 		cmocka_unit_test(test_hostile_text),
 		cmocka_unit_test(test_paths),
 		cmocka_unit_test(test_sources),
