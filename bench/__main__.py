@@ -1,6 +1,6 @@
 """Measures the bars: `python3 -m bench [NAME...]`, as root, from the project's root.
 
-Names: size version wrapper life idle transfer; all by default. REFERENCE=/path/to/argoexec in the
+Names: size version kill wrapper stdout life idle requests transfer; all by default. REFERENCE=/path/to/argoexec in the
 environment: the same with that binary, for comparison. Exit code 1 if a bar is missed, 2 if
 something could not be measured.
 """
@@ -16,9 +16,9 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import pods, spawned, transfer
+from bench import pods, requests, spawned, stdout, transfer
 from bench.figures import MIB, Bar, Figure, markdown_table, text_table
-from bench.subject import Subject
+from bench.subject import Subject, reference
 from tests.lab import ROOT
 from tests.pod import SandboxError
 
@@ -34,23 +34,20 @@ def size(subject: Subject) -> list[Figure]:
 BENCHES: dict[str, Callable[[Subject, Path], list[Figure]]] = {
     "size": lambda subject, _: size(subject),
     "version": lambda subject, _: spawned.version(subject),
+    "kill": lambda subject, _: spawned.kill(subject),
     "wrapper": lambda subject, _: spawned.wrapper(subject),
+    "stdout": stdout.stdout,
     "life": pods.life,
     "idle": pods.idle,
+    "requests": requests.requests,
     "transfer": transfer.transfer,
 }
 
 
 def subjects() -> list[Subject]:
     """Ours, and the reference if somebody has it."""
-    found = [Subject("ours", ROOT / "build/argoexec", True)]
-    reference = os.environ.get("REFERENCE")
-    if reference:
-        path = Path(reference).resolve()
-        if not os.access(path, os.X_OK):
-            raise RuntimeError(f"REFERENCE={reference}: no program")
-        found.append(Subject("reference", path, False))
-    return found
+    other = reference()
+    return [Subject("ours", ROOT / "build/argoexec", True), *([other] if other else [])]
 
 
 def machine() -> str:

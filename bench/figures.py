@@ -13,6 +13,7 @@ UNITS = {
     "s": (1.0, "s"),
     "MB": (MB, "MB"),
     "KiB": (KIB, "KiB"),
+    "MB/s": (MB, "MB/s"),
     "x": (1.0, "x"),
     "": (1.0, ""),
 }
@@ -20,10 +21,18 @@ UNITS = {
 
 @dataclass(frozen=True)
 class Bar:
-    """`statistic` of a figure must not exceed `limit` (in seconds, bytes, or a plain number)."""
+    """What `statistic` of a figure must not exceed, or reach if is_least; seconds, bytes or plain."""
 
     limit: float
     statistic: str = "median"
+    is_least: bool = False
+
+    def is_met(self, value: float) -> bool:
+        return value >= self.limit if self.is_least else value <= self.limit
+
+    @property
+    def sign(self) -> str:
+        return ">=" if self.is_least else "<="
 
 
 @dataclass
@@ -51,13 +60,13 @@ class Figure:
 
     @property
     def is_met(self) -> bool:
-        return all(self.statistic(bar.statistic) <= bar.limit for bar in self.bars)
+        return all(bar.is_met(self.statistic(bar.statistic)) for bar in self.bars)
 
     @property
     def bar_text(self) -> str:
         return ", ".join(
-            f"{bar.statistic} <= {self.shown(bar.limit)}" if len(self.samples) > 1 else
-            f"<= {self.shown(bar.limit)}"
+            f"{bar.statistic} {bar.sign} {self.shown(bar.limit)}" if len(self.samples) > 1 else
+            f"{bar.sign} {self.shown(bar.limit)}"
             for bar in self.bars
         )  # fmt: skip
 

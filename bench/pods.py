@@ -15,6 +15,7 @@ PODS = 40
 POD_SECONDS = 120
 # Long enough for both processes to have come to rest.
 SETTLE_SECONDS = 2.0
+IDLE_SECONDS = 60.0
 
 
 def _template(command: list[str]) -> dict[str, Any]:
@@ -77,8 +78,17 @@ def life(subject: Subject, directory: Path) -> list[Figure]:
     ]
 
 
+def _switches(pid: int) -> int:
+    """How often the threads of a process have come to run and stopped again."""
+    total = 0
+    for status in Path(f"/proc/{pid}/task").glob("*/status"):
+        lines = status.read_text().splitlines()
+        total += sum(int(line.split()[1]) for line in lines if "_ctxt_switches:" in line)
+    return total
+
+
 def idle(subject: Subject, directory: Path) -> list[Figure]:
-    """Memory of wrapper and wait while the user's process runs."""
+    """Memory and wake-ups of wrapper and wait while the user's process runs."""
     images = user_image(directory)
     pod = pod_for(_template(["sleep", "600"]), "bench", "bench-idle")
     figures = []
@@ -89,6 +99,9 @@ def idle(subject: Subject, directory: Path) -> list[Figure]:
                 raise RuntimeError("main never ran")
             time.sleep(SETTLE_SECONDS)
             bars = {"main": ("wrapper", 1 * MB, 8 * MB), "wait": ("wait", 4 * MB, 12 * MB)}
+            before = {container: _switches(runner.pid(container)) for container in bars}
+            time.sleep(IDLE_SECONDS)
+            woken = {name: _switches(runner.pid(name)) - count for name, count in before.items()}
             for container, (role, anonymous, resident) in bars.items():
                 processes = runner.memory(container)
                 found = next(p for p in processes if p["command"] == "argoexec")
@@ -106,6 +119,13 @@ def idle(subject: Subject, directory: Path) -> list[Figure]:
                         "MB",
                         [float(found["rss"])],
                         [Bar(resident)],
+                    ),
+                    Figure(
+                        "idle",
+                        f"idle {role}: wake-ups in {IDLE_SECONDS:.0f} s",
+                        "",
+                        [float(woken[container])],
+                        [Bar(0)],
                     ),
                 ]
             runner.stop(0)

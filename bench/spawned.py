@@ -7,23 +7,28 @@ import os
 import shutil
 import subprocess
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench.figures import MB, Bar, Figure
+from bench.figures import KIB, MB, MIB, Bar, Figure
 from bench.subject import PROBES, Subject
 
 ROUNDS = 10
 VERSION_RUNS = 200
 WRAPPER_RUNS = 1000
+KILL_RUNS = 500
+ZOMBIES = 1000
 # The wrapper copies the output of its child, as it does wherever logs are archived.
 TEMPLATE = {
     "name": "bench",
     "container": {"image": "bench:1", "command": ["moment"]},
     "archiveLocation": {"archiveLogs": True},
 }
-# What `unshare --mount` runs: an empty /run, which /var/run is a link to, then the probe.
-SCRIPT = 'mount -t tmpfs tmpfs /run && cp -a "$1"/. /run/ && shift && exec "$@"'
+# What `unshare` runs: an empty /run, which /var/run is a link to, then the probe.
+SCRIPT = (
+    "mount -t proc proc /proc && mount -t tmpfs tmpfs /run && "
+    'cp -a "$1"/. /run/ && shift && exec "$@"'
+)
 
 
 @dataclass
@@ -38,32 +43,51 @@ class Run:
 
 @dataclass(frozen=True)
 class Task:
-    """A command, and what each run of it has to do ("-": nothing)."""
+    """A command, and what each run of it has to do ("-": nothing).
+
+    is_beside: it is not PID 1 of a PID namespace of its own; PID 1 of its namespace is `spawn`,
+    which the kernel protects from the signals of those in there.
+    """
 
     command: list[str]
     times: str = "-"
     expected: str = "-"
     socket: str = "-"
+    is_beside: bool = False
 
 
-def _spawn(count: int, content: Path, task: Task) -> list[Run]:
-    """`count` runs of a task that finds `content` in /run."""
-    env = {
+def inside(content: Path, command: list[str]) -> list[str]:
+    """A command that runs as PID 1 of namespaces where `content` is in /run."""
+    own = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private"]
+    return [*own, "sh", "-ec", SCRIPT, "sh", str(content), *command]
+
+
+def environment() -> dict[str, str]:
+    """What a wrapper of a container template is given."""
+    return {
         "PATH": os.environ["PATH"],
         "ARGO_CONTAINER_NAME": "main",
         "ARGO_NODE_ID": "bench",
         "ARGO_INCLUDE_SCRIPT_OUTPUT": "false",
         "ARGO_TEMPLATE": json.dumps(TEMPLATE),
     }
-    inside = ["/run/spawn", str(count), task.times, task.expected, task.socket, *task.command]
-    outside = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", SCRIPT, "sh"]
-    done = subprocess.run(
-        [*outside, str(content), *inside], env=env, capture_output=True, text=True, check=False
-    )
+
+
+def _output(content: Path, command: list[str]) -> str:
+    argv = inside(content, command)
+    done = subprocess.run(argv, env=environment(), capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RuntimeError(f"{' '.join(task.command)}: {done.stderr.strip()[-2000:]}")
+        raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip()[-2000:]}")
+    return done.stdout
+
+
+def _spawn(count: int, content: Path, task: Task) -> list[Run]:
+    """`count` runs of a task that finds `content` in /run."""
+    where = ["--beside"] if task.is_beside else []
+    counts = [str(count), task.times, task.expected, task.socket]
+    text = _output(content, ["/run/spawn", *where, *counts, *task.command])
     runs = []
-    for line in done.stdout.splitlines():
+    for line in text.splitlines():
         fields = line.split()
         if len(fields) == 4 and all(field.lstrip("-").isdigit() for field in fields):
             first, last, total, rss = map(int, fields)
@@ -73,9 +97,9 @@ def _spawn(count: int, content: Path, task: Task) -> list[Run]:
     return runs
 
 
-def _content(directory: Path, subject: Subject) -> None:
+def fill(directory: Path, subject: Subject) -> None:
     """The later /run: probes, and /run/argo as an init container leaves it."""
-    for name in ("spawn", "true", "moment"):
+    for name in ("anonymous", "flood", "moment", "spawn", "true"):
         shutil.copy(PROBES / name, directory / name)
     argo = directory / "argo"
     argo.mkdir(mode=0o777)
@@ -87,7 +111,7 @@ def _interleaved(count: int, subject: Subject, tasks: list[Task]) -> list[list[R
     """As many runs of each task, in turns: what else the machine does hits all alike."""
     runs: list[list[Run]] = [[] for _ in tasks]
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
-        _content(Path(directory), subject)
+        fill(Path(directory), subject)
         for _ in range(ROUNDS):
             for found, task in zip(runs, tasks):
                 found += _spawn(count // ROUNDS, Path(directory), task)
@@ -113,6 +137,28 @@ def version(subject: Subject) -> list[Figure]:
     ]
 
 
+def kill(subject: Subject) -> list[Figure]:
+    """The controller's exec in a container whose first process goes on."""
+    command = ["/run/argo/argoexec", "kill", "15", "1"]
+    tasks = [Task(command, is_beside=True), Task(["/run/true"], is_beside=True)]
+    runs, beside = _interleaved(KILL_RUNS, subject, tasks)
+    with tempfile.TemporaryDirectory(prefix="bench-") as directory:
+        fill(Path(directory), subject)
+        # A shell is PID 1 there; the probe's line is the one that is a number.
+        shell = "trap : TERM; /run/anonymous " + " ".join(command) + "; exit $?"
+        lines = _output(Path(directory), ["sh", "-c", shell]).splitlines()
+    anonymous = [float(line) * KIB for line in lines if line.isdigit()]
+    wall = Figure("kill", "`argoexec kill 15 1`: wall time", "ms", [run.total for run in runs])
+    least = Figure("kill", "  static `true` beside it", "ms", [run.total for run in beside])
+    ratio = wall.statistic("median") / least.statistic("median")
+    return [
+        wall,
+        least,
+        Figure("kill", "  ratio of the medians", "x", [ratio], [Bar(3)]),
+        Figure("kill", "  anonymous memory", "KiB", anonymous, [Bar(1 * MIB)]),
+    ]
+
+
 def wrapper(subject: Subject) -> list[Figure]:
     """From the wrapper's start to user code, and from the user's end to the wrapper's.
 
@@ -125,7 +171,9 @@ def wrapper(subject: Subject) -> list[Figure]:
     alone = Task(command, *traces)
     # Only ours knows the channel.
     usual = Task(command, *traces, "/run/argo/wait.sock") if subject.is_ours else alone
-    runs, without, beside = _interleaved(WRAPPER_RUNS, subject, [usual, alone, TRUE])
+    burdened = replace(usual, command=[*command, str(ZOMBIES)])
+    tasks = [usual, alone, burdened, TRUE]
+    runs, without, zombies, beside = _interleaved(WRAPPER_RUNS, subject, tasks)
 
     def figure(what: str, samples: list[float], *bars: Bar) -> Figure:
         return Figure("wrapper", what, "ms", samples, list(bars))
@@ -139,6 +187,12 @@ def wrapper(subject: Subject) -> list[Figure]:
         figure(
             f"user process dies -> exitcode written, wrapper gone ({WRAPPER_RUNS} runs)",
             [run.from_last_moment for run in runs],
+            Bar(0.005),
+            Bar(0.020, "p99"),
+        ),
+        figure(
+            f"  the same, {ZOMBIES} ended children to reap",
+            [run.from_last_moment for run in zombies],
             Bar(0.005),
             Bar(0.020, "p99"),
         ),

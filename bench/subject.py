@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +22,22 @@ class Subject:
     is_ours: bool
 
 
+def reference() -> Subject | None:
+    """$REFERENCE, if somebody has one."""
+    name = os.environ.get("REFERENCE")
+    if not name:
+        return None
+    path = Path(name).resolve()
+    if not os.access(path, os.X_OK):
+        raise RuntimeError(f"REFERENCE={name}: no program")
+    return Subject("reference", path, False)
+
+
 def user_image(directory: Path) -> dict[str, str]:
-    """An image with busybox and `moment`, for the runner."""
+    """An image with busybox, `moment` and `flood`, for the runner."""
     root = directory / "image/rootfs"
     if not root.exists():
         shutil.copytree(Images().find("busybox:1").layers[0], root, symlinks=True)
-        shutil.copy(PROBES / "moment", root / "bin/moment")
+        for probe in ("moment", "flood"):
+            shutil.copy(PROBES / probe, root / "bin" / probe)
     return {IMAGE: str(directory / "image")}

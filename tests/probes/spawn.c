@@ -1,8 +1,10 @@
 /*
  * spawn: runs a command many times, as PID 1 of a PID namespace each, and says how long it took.
  *
- *	spawn COUNT TIMES EXPECTED SOCKET COMMAND [ARGUMENT...]
+ *	spawn [--beside] COUNT TIMES EXPECTED SOCKET COMMAND [ARGUMENT...]
  *
+ * With --beside the command runs in the PID namespace of spawn itself, and what it says goes to
+ * /dev/null: whoever reads it would run in the middle of what is measured.
  * TIMES is a file of 16 bytes that `moment --file TIMES` fills when the command comes to run it;
  * EXPECTED a file that each run has to leave, removed afterwards; SOCKET a socket of packets that
  * each run has to connect to, listening from the start. "-" stands for none of each.
@@ -53,17 +55,19 @@ static volatile int64_t *map(const char *path)
 	return memory == MAP_FAILED ? NULL : memory;
 }
 
-static int run(char **command, int64_t *ret_began, int64_t *ret_ended, long *ret_rss)
+static int run(char **command, int namespace, int64_t *ret_began, int64_t *ret_ended, long *ret_rss)
 {
 	struct rusage usage;
 	int status;
 	pid_t pid;
 
 	*ret_began = now();
-	pid = (pid_t)syscall(SYS_clone, CLONE_NEWPID | SIGCHLD, NULL, NULL, NULL, NULL);
+	pid = (pid_t)syscall(SYS_clone, namespace | SIGCHLD, NULL, NULL, NULL, NULL);
 	if (pid < 0)
 		return fail("clone");
 	if (pid == 0) {
+		if (namespace == 0)
+			dup2(open("/dev/null", O_WRONLY | O_CLOEXEC), STDOUT_FILENO);
 		execv(command[0], command);
 		_exit(127);
 	}
@@ -90,8 +94,9 @@ static int listen_at(const char *path)
 	return fd;
 }
 
-/* What a run has to have done beside ending well. */
+/* Where a run takes place, and what it has to have done beside ending well. */
 struct traces {
+	int namespace; /* CLONE_NEWPID or 0 */
 	volatile int64_t *times;
 	const char *expected;
 	int socket_fd;
@@ -124,7 +129,7 @@ static int measure(char **command, const struct traces *traces)
 
 	if (times)
 		times[0] = times[1] = 0;
-	if (run(command, &began, &ended, &rss) != 0 || find(traces) != 0)
+	if (run(command, traces->namespace, &began, &ended, &rss) != 0 || find(traces) != 0)
 		return 1;
 	if (times) {
 		first = times[0] - began;
@@ -142,10 +147,16 @@ static const char *given(const char *argument)
 
 int main(int argc, char **argv)
 {
-	struct traces traces = { .socket_fd = -1 };
+	struct traces traces = { .namespace = CLONE_NEWPID, .socket_fd = -1 };
 
+	if (argc > 1 && strcmp(argv[1], "--beside") == 0) {
+		traces.namespace = 0;
+		argc--;
+		argv++;
+	}
 	if (argc < 6) {
-		fprintf(stderr, "usage: spawn COUNT TIMES|- EXPECTED|- SOCKET|- COMMAND...\n");
+		fprintf(stderr,
+			"usage: spawn [--beside] COUNT TIMES|- EXPECTED|- SOCKET|- COMMAND...\n");
 		return 64;
 	}
 	if (given(argv[2])) {
