@@ -43,9 +43,16 @@ static void finish(struct http_transfer *transfer)
 
 static void destroy(struct http_transfer *transfer)
 {
-	if (transfer->client) {
+	struct http_client *client = transfer->client;
+
+	if (client) {
 		release_easy(transfer);
-		TAILQ_REMOVE(&transfer->client->transfers, transfer, link);
+		TAILQ_REMOVE(&client->transfers, transfer, link);
+	}
+	/* An idle process is not woken to find that nothing stalls. */
+	if (client && TAILQ_EMPTY(&client->transfers)) {
+		event_timer_clear(&client->stall_timer);
+		client->is_watching = false;
 	}
 	curl_slist_free_all(transfer->headers);
 	curl_slist_free_all(transfer->connect_to);

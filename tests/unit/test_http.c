@@ -4,9 +4,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -61,6 +63,44 @@ static void test_plain_get(void **state)
 	assert_non_null(strstr(f->server.peer.request, "\r\nX-Empty:\r\n"));
 	assert_null(strcasestr(f->server.peer.request, "\r\nAccept"));
 	assert_null(strcasestr(f->server.peer.request, "\r\nExpect"));
+}
+
+static size_t count_armed_timers(void)
+{
+	size_t armed = 0;
+	glob_t names;
+
+	assert_int_equal(glob("/proc/self/fdinfo/*", 0, NULL, &names), 0);
+	for (size_t i = 0; i < names.gl_pathc; i++) {
+		FILE *file = fopen(names.gl_pathv[i], "re");
+		char line[128];
+
+		while (file && fgets(line, sizeof(line), file))
+			armed += strncmp(line, "it_value:", 9) == 0 && !strstr(line, "(0, 0)");
+		if (file)
+			fclose(file);
+	}
+	globfree(&names);
+	return armed;
+}
+
+/* An idle process is never woken. */
+static void test_no_timer_is_left(void **state)
+{
+	struct http_request request = { .method = "GET" };
+	struct http_fixture *f = *state;
+	struct http_transfer *transfer;
+
+	start(f, http_serve_text, OK, "/");
+	request.url = f->url;
+	transfer = http_start(f->client, &request, NULL, NULL, &f->err);
+	assert_non_null(transfer);
+	assert_true(count_armed_timers() > 0);
+	http_transfer_free(transfer);
+	assert_int_equal(count_armed_timers(), 0);
+	assert_int_equal(perform(f, (struct http_request){ 0 }), 0);
+	http_server_stop(&f->server);
+	assert_int_equal(count_armed_timers(), 0);
 }
 
 static void test_connection_is_kept(void **state)
@@ -523,6 +563,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(plain_get),
+		TEST(no_timer_is_left),
 		TEST(connection_is_kept),
 		TEST(closed_kept_connection),
 		TEST(sockets_are_close_on_exec),
