@@ -198,8 +198,8 @@ static void on_timer(struct event_source *source, uint32_t revents)
 		timer->callback(timer);
 }
 
-int event_timer_init(struct event_timer *timer, struct event_loop *loop,
-		     void (*callback)(struct event_timer *timer))
+static int init_timer(struct event_timer *timer, struct event_loop *loop, clockid_t clock,
+		      void (*callback)(struct event_timer *timer))
 {
 	int r;
 
@@ -207,13 +207,25 @@ int event_timer_init(struct event_timer *timer, struct event_loop *loop,
 		.source = { .callback = on_timer, .name = "timer", .fd = -1 },
 		.callback = callback,
 	};
-	timer->source.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	timer->source.fd = timerfd_create(clock, TFD_CLOEXEC | TFD_NONBLOCK);
 	if (timer->source.fd < 0)
 		return -errno;
 	r = event_add(loop, &timer->source, EPOLLIN);
 	if (r < 0)
 		close(TAKE_FD(timer->source.fd));
 	return r;
+}
+
+int event_timer_init(struct event_timer *timer, struct event_loop *loop,
+		     void (*callback)(struct event_timer *timer))
+{
+	return init_timer(timer, loop, CLOCK_MONOTONIC, callback);
+}
+
+int event_timer_init_wall(struct event_timer *timer, struct event_loop *loop,
+			  void (*callback)(struct event_timer *timer))
+{
+	return init_timer(timer, loop, CLOCK_REALTIME, callback);
 }
 
 void event_timer_done(struct event_timer *timer)
@@ -233,6 +245,14 @@ void event_timer_set(struct event_timer *timer, int64_t delay_ms)
 	if (delay_ms <= 0) /* zero would disarm */
 		when.it_value = (struct timespec){ .tv_nsec = 1 };
 	timerfd_settime(timer->source.fd, 0, &when, NULL);
+}
+
+void event_timer_set_at(struct event_timer *timer, int64_t at_s)
+{
+	/* The kernel takes no time before 1970, and cuts one after 2262 itself. */
+	struct itimerspec when = { .it_value = { .tv_sec = at_s > 0 ? at_s : 1 } };
+
+	timerfd_settime(timer->source.fd, TFD_TIMER_ABSTIME, &when, NULL);
 }
 
 void event_timer_clear(struct event_timer *timer)

@@ -78,5 +78,11 @@ void event_timer_done(struct event_timer *timer);
 void event_timer_set(struct event_timer *timer, int64_t delay_ms);
 void event_timer_clear(struct event_timer *timer);
 
+/* A one-shot timer on the wall clock: it goes by that clock also when somebody sets it. */
+int event_timer_init_wall(struct event_timer *timer, struct event_loop *loop,
+			  void (*callback)(struct event_timer *timer));
+/* Fires at that time, in seconds since 1970; at the next dispatch if it is over. */
+void event_timer_set_at(struct event_timer *timer, int64_t at_s);
+
 /* Waits delay_ms on the loop: 0, or -ECANCELED. */
 int event_loop_pause(struct event_loop *loop, int64_t delay_ms);

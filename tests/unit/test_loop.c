@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -70,6 +71,33 @@ static void test_timers_fire_in_order(void **state)
 	assert_memory_equal(order, expected, sizeof(order));
 	for (int i = 0; i < 5; i++)
 		event_timer_done(&entries[i].timer);
+}
+
+/* Times before 1970, in the past and just ahead fire; those far ahead do not. */
+static void test_timers_on_the_wall_clock(void **state)
+{
+	const int64_t now = (int64_t)time(NULL);
+	const int64_t when[] = { CLOCK_ZERO_TIME_S, -1, 0, now - 1, now + 1 };
+	int order[8], count = 0;
+	struct timespec after;
+	bool done = false;
+	struct entry entry = { .order = order, .count = &count, .done = &done };
+
+	(void)state;
+	assert_int_equal(event_timer_init_wall(&entry.timer, loop, note), 0);
+	for (size_t i = 0; i < sizeof(when) / sizeof(when[0]); i++) {
+		done = false;
+		event_timer_set_at(&entry.timer, when[i]);
+		assert_int_equal(event_loop_wait(loop, &done), 0);
+	}
+	clock_gettime(CLOCK_REALTIME, &after); /* time() may be a tick behind */
+	assert_true(after.tv_sec >= now + 1);
+	done = false;
+	event_timer_set_at(&entry.timer, now + 3600);
+	event_timer_set_at(&entry.timer, INT64_MAX);
+	assert_int_equal(event_loop_pause(loop, 10), 0);
+	assert_false(done);
+	event_timer_done(&entry.timer);
 }
 
 static void test_timer_moved_and_cleared(void **state)
@@ -363,6 +391,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_timers_fire_in_order),
+		cmocka_unit_test(test_timers_on_the_wall_clock),
 		cmocka_unit_test(test_timer_moved_and_cleared),
 		cmocka_unit_test(test_freed_in_the_same_batch),
 		cmocka_unit_test(test_slots_are_used_again),
