@@ -7,20 +7,12 @@
 #include "executor/process/files.h"
 #include "executor/process/record.h"
 #include "executor/report/failure.h"
-#include "executor/report/outputs.h"
 #include "executor/stage/save.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <stddef.h>
 #include <sys/stat.h>
-
-/* What was captured for the report. */
-struct captured {
-	struct json_object *values, *artifacts, *logs;
-	struct buffer result;
-	bool has_result;
-};
 
 static void on_signal(struct signals *signals, const struct signalfd_siginfo *info)
 {
@@ -34,14 +26,40 @@ static void on_signal(struct signals *signals, const struct signalfd_siginfo *in
 	if (self->is_before_main)
 		event_loop_cancel(self->loop);
 	mains_finish_up(&self->mains);
+	reporting_terminate(&self->reporting);
+}
+
+static struct auxiliary *of_mains(struct mains *mains)
+{
+	return (struct auxiliary *)((char *)mains - offsetof(struct auxiliary, mains));
+}
+
+/* At once, since nobody knows how long we have got. */
+static void write_standing(struct auxiliary *self)
+{
+	termination_write(self->role->termination_log, self->standing.message, NULL);
 }
 
 static void on_deadline(struct mains *mains)
 {
-	struct auxiliary *self =
-		(struct auxiliary *)((char *)mains - offsetof(struct auxiliary, mains));
+	struct auxiliary *self = of_mains(mains);
 
-	termination_write(self->role->termination_log, "Step exceeded its deadline", NULL);
+	if (self->standing.code)
+		error_append(&self->standing, "; Step exceeded its deadline");
+	else
+		error_set(&self->standing, -ETIME, "Step exceeded its deadline");
+	write_standing(self);
+}
+
+static void on_lost(struct mains *mains, const char *container)
+{
+	struct auxiliary *self = of_mains(mains);
+
+	error_append(&self->standing,
+		     "%s%s was killed and left no exit code: taken for 137, out of memory?",
+		     self->standing.code ? "; " : "", container);
+	self->standing.code = -ECHILD;
+	write_standing(self);
 }
 
 /* Nobody is left for whom inputs would be loaded: each main container has ended, or was sent what
@@ -59,8 +77,7 @@ static bool is_nobody_left(const struct mains *mains)
 
 static void on_change(struct mains *mains, size_t i)
 {
-	struct auxiliary *self =
-		(struct auxiliary *)((char *)mains - offsetof(struct auxiliary, mains));
+	struct auxiliary *self = of_mains(mains);
 
 	control_changed(self->control, i);
 	if (self->is_before_main && is_nobody_left(mains))
@@ -130,6 +147,7 @@ static int set_up_waiting(struct auxiliary *self, const char *name, struct error
 	if (r < 0)
 		return r;
 	self->mains.on_deadline = on_deadline;
+	self->mains.on_lost = on_lost;
 	self->mains.on_change = on_change;
 	/* Inputs are `init`'s, where there is one. */
 	if (stage_plan(&self->ledger, self->template, self->environment.is_initless) < 0)
@@ -137,8 +155,7 @@ static int set_up_waiting(struct auxiliary *self, const char *name, struct error
 	self->ledger.on_change = on_artifact;
 	self->ledger.context = self;
 	open_control(self, name);
-	r = signals_start(&self->signals, self->loop, on_signal);
-	return r < 0 ? error_errno(err, r, "signalfd") : 0;
+	return 0;
 }
 
 static int set_up_reporting(struct auxiliary *self, struct error *err)
@@ -170,15 +187,31 @@ static int set_up_reporting(struct auxiliary *self, struct error *err)
 		return error_set(err, -ENOMEM, "out of memory");
 	identity.namespace = kube_client_namespace(self->kube);
 	self->result = task_result_new(self->kube, &identity, self->log, err);
-	return self->result ? 0 : err->code;
+	if (!self->result)
+		return err->code;
+	r = reporting_init(&self->reporting, self->loop, self->template, self->result,
+			   self->mains.grace_ms, self->log, err);
+	if (r < 0)
+		return r;
+	self->reporting.termination_log = self->role->termination_log;
+	self->reporting.standing = &self->standing;
+	/* Signals are blocked: none that came before is lost. */
+	r = signals_start(&self->signals, self->loop, on_signal);
+	return r < 0 ? error_errno(err, r, "signalfd") : 0;
 }
 
 /* --- after main ------------------------------------------------------------------------- */
 
-void auxiliary_note(struct auxiliary *self, const char *what, const struct error *err)
+static void note(struct auxiliary *self, struct error_list *errors, const char *what,
+		 const struct error *err)
 {
 	log_error(self->log, what, log_error_field(err));
-	error_list_add(&self->errors, err);
+	error_list_add(errors, err);
+}
+
+void auxiliary_note(struct auxiliary *self, const char *what, const struct error *err)
+{
+	note(self, &self->errors, what, err);
 }
 
 struct stage auxiliary_stage(struct auxiliary *self)
@@ -201,42 +234,50 @@ struct stage auxiliary_stage(struct auxiliary *self)
 	};
 }
 
-/* The outputs proper; a resource's are reported by its own container. */
-static void save_outputs(struct auxiliary *self, const struct stage *stage,
-			 struct captured *captured)
+/* Result and parameters: small, and read whole. A resource's are reported by its own container. */
+static void capture(struct auxiliary *self, const struct stage *stage, struct error_list *errors)
 {
+	struct reporting *reporting = &self->reporting;
 	struct error err = ERROR_NONE;
 
-	if (self->template->type == TEMPLATE_RESOURCE)
-		return;
 	if (self->environment.wants_script_output && template_has_result(self->template)) {
-		captured->has_result = save_result(stage, &captured->result, &err) == 0;
-		if (!captured->has_result)
-			auxiliary_note(self, "Failed to save the result", &err);
+		buffer_reset(&reporting->script_result);
+		reporting->has_script_result =
+			save_result(stage, &reporting->script_result, &err) == 0;
+		if (!reporting->has_script_result)
+			note(self, errors, "Failed to save the result", &err);
 	}
-	if (save_parameters(stage, captured->values, &err) < 0)
-		auxiliary_note(self, "Failed to save output parameters", &err);
-	if (save_artifacts(stage, captured->artifacts, &err) < 0)
-		auxiliary_note(self, "Failed to save output artifacts", &err);
+	if (save_parameters(stage, reporting->values, &err) < 0)
+		note(self, errors, "Failed to save output parameters", &err);
 }
 
-static void report(struct auxiliary *self, const struct captured *captured)
+static void on_settled(struct saving *saving)
 {
-	struct outputs_source source = {
-		.template_outputs = json_get(self->template->json, "outputs"),
-		.values = captured->values,
-		.saved_artifacts = captured->artifacts,
-		.log_artifacts = captured->logs,
-		.result = captured->has_result ? buffer_string(&captured->result) : NULL,
-		.result_size = captured->result.size,
-	};
-	_cleanup_json_ struct json_object *outputs = NULL;
+	reporting_news((struct reporting *)((char *)saving - offsetof(struct reporting, saving)));
+}
+
+/* One round: what is stored already is not touched again. */
+static void save(struct auxiliary *self, const struct stage *stage, bool has_outputs,
+		 struct error_list *errors)
+{
+	struct saving *saving = &self->reporting.saving;
 	struct error err = ERROR_NONE;
 
-	if (self->template->type == TEMPLATE_RESOURCE)
-		source.template_outputs = NULL;
-	if (outputs_build(&source, &outputs, &err) < 0 ||
-	    task_result_set_outputs(self->result, outputs, &err) < 0)
+	if (has_outputs)
+		capture(self, stage, errors);
+	reporting_news(&self->reporting);
+	saving_run(saving);
+	if (saving_error(saving, SAVING_ARTIFACTS, &err) < 0)
+		note(self, errors, "Failed to save output artifacts", &err);
+	if (saving_error(saving, SAVING_LOGS, &err) < 0)
+		note(self, errors, "Failed to save logs", &err);
+}
+
+static void report(struct auxiliary *self)
+{
+	struct error err = ERROR_NONE;
+
+	if (reporting_finish(&self->reporting, &err) < 0)
 		auxiliary_note(self, "Failed to report all outputs", &err);
 	if (task_result_wait(self->result, TASK_RESULT_PLACEHOLDER, &err) < 0)
 		auxiliary_note(self, "Failed to create the task result", &err);
@@ -244,45 +285,37 @@ static void report(struct auxiliary *self, const struct captured *captured)
 		auxiliary_note(self, "Failed to report outputs", &err);
 }
 
-static int make_room(struct captured *captured)
-{
-	captured->values = json_new_object();
-	captured->artifacts = json_new_array();
-	captured->logs = json_new_array();
-	captured->result = BUFFER_INIT(SAVE_RESULT_BYTES_MAX + 1);
-	return captured->values && captured->artifacts && captured->logs ? 0 : -ENOMEM;
-}
-
 static void save_and_report(struct auxiliary *self, bool has_main_run)
 {
-	struct captured captured = { .values = NULL };
+	bool has_outputs = has_main_run && self->template->type != TEMPLATE_RESOURCE;
+	bool is_given_up = mains_count(&self->mains, MAIN_ALIVE) > 0;
 	struct stage stage = auxiliary_stage(self);
+	struct error_list found = { .count = 0 };
 	struct error err = ERROR_NONE;
 
-	if (make_room(&captured) < 0) {
-		error_set(&err, -ENOMEM, "out of memory");
+	reporting_begin(&self->reporting);
+	if (saving_init(&self->reporting.saving, &stage, has_outputs, &err) < 0) {
 		auxiliary_note(self, "Failed to save outputs", &err);
 	} else {
-		if (has_main_run)
-			save_outputs(self, &stage, &captured);
-		if (save_logs(&stage, captured.logs, &err) < 0)
-			auxiliary_note(self, "Failed to save logs", &err);
-		report(self, &captured);
+		self->reporting.saving.on_settled = on_settled;
+		save(self, &stage, has_outputs, &found);
+		/* A wrapper may have brought the rest after the time was up. */
+		if (found.count > 0 && is_given_up) {
+			log_info(self->log, "Waiting for a main container that is still saving");
+			mains_await_rest(&self->mains);
+			found = (struct error_list){ .count = 0 };
+			save(self, &stage, has_outputs, &found);
+		}
 	}
-	json_free(captured.values);
-	json_free(captured.artifacts);
-	json_free(captured.logs);
-	buffer_done(&captured.result);
+	error_list_add(&self->errors, &found.first);
+	report(self);
 }
 
 /* --- the sequence ----------------------------------------------------------------------- */
 
 static void on_look(struct mains *mains)
 {
-	struct auxiliary *self =
-		(struct auxiliary *)((char *)mains - offsetof(struct auxiliary, mains));
-
-	progress_look(&self->progress);
+	progress_look(&of_mains(mains)->progress);
 }
 
 int auxiliary_run(struct auxiliary *self, bool has_main_run)
@@ -310,14 +343,17 @@ int auxiliary_run(struct auxiliary *self, bool has_main_run)
 		auxiliary_note(self, "Failed to finalize the report", &err);
 	if (has_failed)
 		failure_report(self->role, &self->errors.first);
-	else
+	else if (self->errors.count > 0)
 		error_list_terminate(&self->errors, self->role->termination_log, NULL);
+	else if (self->reporting.has_overwritten)
+		write_standing(self);
 	return has_failed ? ROLE_FAILED : ROLE_OK;
 }
 
 void auxiliary_release(struct auxiliary *self)
 {
 	progress_done(&self->progress);
+	reporting_done(&self->reporting);
 	task_result_free(self->result);
 	kube_client_free(self->kube);
 	http_client_free(self->http);

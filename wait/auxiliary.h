@@ -14,6 +14,7 @@
 #include "signal/control.h"
 #include "wait/mains.h"
 #include "wait/progress.h"
+#include "wait/reporting.h"
 
 struct auxiliary {
 	const struct role *role;
@@ -31,7 +32,11 @@ struct auxiliary {
 	struct kube_client *kube;
 	struct transient_pattern *pattern;
 	struct task_result *result;
+	struct reporting reporting;
 	struct error_list errors;
+	/* What is no error of ours, and yet the termination message if there is none: a deadline, a
+	 * wrapper that was killed. */
+	struct error standing;
 	/* The main containers have not been let go yet: SIGTERM, and their own end, cancel the loop. */
 	bool is_before_main;
 };

@@ -3,21 +3,24 @@
 #include "executor/base/cleanup.h"
 #include "executor/base/path.h"
 #include "executor/process/files.h"
+#include "wait/reporting.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
-/* What is kept of the grace period for saving and reporting after a SIGKILL; of a short one, no
- * more than a half and a quarter. */
+/* What is kept of the grace period for saving after a SIGKILL; of a short one, no more than a
+ * half. */
 #define SAVING_MS_MIN 5000
-#define REPORTING_MS 1000
 
 /* After a SIGKILL that a deadline led to, a wrapper has this long to save and end. */
 #define AFTER_KILL_MS 10000
+
+/* A wrapper that was given up on may go on saving for as long as the controller holds a node open
+ * whose report is not complete (Argo 4.1). */
+#define REST_MS 600000
 
 static ssize_t find(const struct mains *mains, const char *container)
 {
@@ -49,7 +52,8 @@ static void settle(struct mains *mains)
 {
 	size_t unseen = mains->is_finishing ? 0 : mains_count(mains, MAIN_UNSEEN);
 
-	if (unseen + mains_count(mains, MAIN_ALIVE) == 0)
+	mains->is_over = unseen + mains_count(mains, MAIN_ALIVE) == 0;
+	if (mains->is_over)
 		stop_waiting(mains);
 }
 
@@ -126,6 +130,8 @@ static void enter_lost(struct mains *mains, size_t i)
 		 log_string("containerName", container));
 	if (files_write_exit_code(mains->root, container, 128 + SIGKILL, &err) < 0)
 		log_warn(mains->log, "Failed to write its exit code", log_error_field(&err));
+	if (mains->on_lost)
+		mains->on_lost(mains, container);
 }
 
 /* Signals left in a file (by people, or older executors) go to the wrapper by the channel: it
@@ -205,7 +211,6 @@ void mains_finish_up(struct mains *mains)
 {
 	int64_t grace = mains->grace_ms;
 	int64_t saving = grace / 5 > SAVING_MS_MIN ? grace / 5 : SAVING_MS_MIN;
-	int64_t reporting = grace / 4 < REPORTING_MS ? grace / 4 : REPORTING_MS;
 
 	if (mains->is_finishing || mains->is_done)
 		return;
@@ -213,8 +218,20 @@ void mains_finish_up(struct mains *mains)
 		saving = grace / 2;
 	mains->is_finishing = true;
 	event_timer_set(&mains->kill, grace - saving);
-	event_timer_set(&mains->give_up, grace - reporting);
+	event_timer_set(&mains->give_up, grace - reporting_reserve_ms(grace));
+	/* Nobody waits for what comes from now on: it shall not begin. */
+	for (size_t i = 0; i < mains->template->container_count; i++)
+		if (mains->states[i] == MAIN_UNSEEN)
+			ask(mains, &i, SIGTERM, TERMINATION_NO_GRACE_END, TERMINATION_BY_POD);
 	settle(mains);
+}
+
+bool mains_await_rest(struct mains *mains)
+{
+	mains->is_done = mains->is_over;
+	event_timer_set(&mains->give_up, REST_MS);
+	event_loop_wait_uncancelled(mains->loop, &mains->is_done);
+	return mains->is_over;
 }
 
 static void on_deadline(struct event_timer *timer)
@@ -231,15 +248,14 @@ static void on_deadline(struct event_timer *timer)
 static int start_timers(struct mains *mains, struct event_loop *loop,
 			const struct environment *environment)
 {
-	int r = event_timer_init(&mains->deadline, loop, on_deadline);
+	int r = event_timer_init_wall(&mains->deadline, loop, on_deadline);
 
 	if (r == 0)
 		r = event_timer_init(&mains->kill, loop, on_kill);
 	if (r == 0)
 		r = event_timer_init(&mains->give_up, loop, on_give_up);
 	if (r == 0 && environment->has_deadline)
-		event_timer_set(&mains->deadline,
-				(environment->deadline_s - (int64_t)time(NULL)) * 1000);
+		event_timer_set_at(&mains->deadline, environment->deadline_s);
 	return r;
 }
 
@@ -275,7 +291,8 @@ int mains_init(struct mains *mains, struct event_loop *loop, const struct templa
 	};
 	int r;
 
-	*mains = (struct mains){ .log = log,
+	*mains = (struct mains){ .loop = loop,
+				 .log = log,
 				 .template = template,
 				 .root = root,
 				 .grace_ms = environment->grace_s * 1000 };

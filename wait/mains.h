@@ -8,8 +8,9 @@
  *
  * A request to finish up (SIGTERM) does not end the wait for a living wrapper: the step may still
  * be saving its outputs. It bounds it, by the pod's grace period g: SIGKILL to the user's process
- * group after g − s with s = min(g/2, max(5 s, g/5)), and no more waiting after g − min(1 s, g/4).
- * A wrapper that never came is not waited for then.
+ * group after g − s with s = min(g/2, max(5 s, g/5)), and no more waiting after g − r with
+ * r = min(1.5 s, g/3) (reporting.h). A wrapper that never came is not waited for then; should it
+ * come after all, its signal file tells it not to begin.
  */
 #pragma once
 
@@ -30,6 +31,7 @@ enum main_state {
 };
 
 struct mains {
+	struct event_loop *loop;
 	const struct log *log;
 	const struct template *template;
 	const char *root;
@@ -42,11 +44,14 @@ struct mains {
 	struct event_timer give_up;
 	enum main_state *states; /* one for each of template->containers */
 	void (*on_deadline)(struct mains *mains);
+	/* A wrapper has died without an exit code; may be NULL. */
+	void (*on_lost)(struct mains *mains, const char *container);
 	/* What container i does, or what was asked of it, has changed; may be NULL. */
 	void (*on_change)(struct mains *mains, size_t i);
 	struct terminator terminator; /* of template->containers */
 	bool is_finishing;
-	bool is_done; /* none is unseen or alive, or they are not waited for any more */
+	bool is_done; /* is_over, or they are not waited for any more */
+	bool is_over; /* none is unseen or alive */
 };
 
 /* Binds the channel and starts looking; call before anything that may take time. */
@@ -57,6 +62,10 @@ void mains_done(struct mains *mains);
 
 /* SIGTERM was received: see above. Asking again changes nothing. */
 void mains_finish_up(struct mains *mains);
+
+/* After a wait that was given up: waits on for the wrappers that still live, ten minutes at most.
+ * True if all have ended. */
+bool mains_await_rest(struct mains *mains);
 
 /* "waiting", "running", "ended", "lost"; static storage. */
 const char *mains_state_name(enum main_state state);

@@ -127,7 +127,7 @@ int result_body_create(const struct task_result_identity *identity,
 	return r == 0 ? print(object, out) : r;
 }
 
-static int patch(const char *version, bool is_final, const struct result_fields *fields,
+static int patch(const char *version, const char *final, const struct result_fields *fields,
 		 struct buffer *out)
 {
 	_cleanup_json_ struct json_object *object = json_new_object();
@@ -141,9 +141,9 @@ static int patch(const char *version, bool is_final, const struct result_fields 
 		return -ENOMEM;
 	if (version)
 		r = json_set_string(metadata, "resourceVersion", version);
-	if (r == 0 && is_final) {
+	if (r == 0 && final) {
 		labels = add_object(metadata, "labels");
-		r = labels ? json_set_string(labels, LABEL_FINAL, "true") : -ENOMEM;
+		r = labels ? json_set_string(labels, LABEL_FINAL, final) : -ENOMEM;
 	}
 	if (r == 0)
 		r = set_fields(object, fields);
@@ -152,12 +152,13 @@ static int patch(const char *version, bool is_final, const struct result_fields 
 
 int result_body_patch(const char *version, const struct result_fields *fields, struct buffer *out)
 {
-	return patch(version, false, fields, out);
+	return patch(version, NULL, fields, out);
 }
 
-int result_body_finalize(const char *version, struct buffer *out)
+int result_body_finalize(const char *version, bool is_final, struct buffer *out)
 {
-	return patch(version, true, &(struct result_fields){ .outputs = NULL }, out);
+	return patch(version, is_final ? "true" : "false",
+		     &(struct result_fields){ .outputs = NULL }, out);
 }
 
 static int visit_wanted(const char *key, struct json_object *value, void *context)

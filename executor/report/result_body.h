@@ -23,7 +23,7 @@ char *result_body_path(const char *namespace, const char *name);
 int result_body_create(const struct task_result_identity *identity,
 		       const struct result_fields *fields, struct buffer *out);
 int result_body_patch(const char *version, const struct result_fields *fields, struct buffer *out);
-int result_body_finalize(const char *version, struct buffer *out);
+int result_body_finalize(const char *version, bool is_final, struct buffer *out);
 
 /* True if applying `wanted` to `present` as a merge patch would change nothing. */
 bool result_body_contains(struct json_object *present, struct json_object *wanted);

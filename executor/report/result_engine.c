@@ -166,7 +166,7 @@ static int make_body(struct task_result *result, enum request request)
 			       result_body_create(&result->identity, &fields, &result->body) :
 			       result_body_patch(result->version, &fields, &result->body);
 	case REQUEST_FINALIZE:
-		return result_body_finalize(result->version, &result->body);
+		return result_body_finalize(result->version, result->is_complete, &result->body);
 	default:
 		buffer_reset(&result->body);
 		return buffer_append_string(&result->body, "{}");
@@ -263,7 +263,7 @@ static void on_success(struct task_result *result, struct json_object *object)
 			mark_stored(result, TASK_RESULT_OUTPUTS);
 		if (!strcmp(json_get_string(object, "progress", ""), result->progress))
 			mark_stored(result, TASK_RESULT_PROGRESS);
-		if (result_body_is_final(object))
+		if (result_body_is_final(object) == result->is_complete)
 			mark_stored(result, TASK_RESULT_FINAL);
 		break;
 	case REQUEST_CREATE:
@@ -272,7 +272,7 @@ static void on_success(struct task_result *result, struct json_object *object)
 		mark_sent(result, TASK_RESULT_PROGRESS);
 		break;
 	default:
-		mark_stored(result, TASK_RESULT_FINAL);
+		mark_sent(result, TASK_RESULT_FINAL);
 		break;
 	}
 }

@@ -41,6 +41,7 @@ struct task_result {
 	struct step steps[TASK_RESULT_STEPS];
 	struct json_object *outputs;
 	char progress[PROGRESS_BYTES_MAX];
+	bool is_complete; /* what the label shall say */
 	bool is_settled;
 
 	/* What is under way. */

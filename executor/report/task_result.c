@@ -132,6 +132,13 @@ int task_result_set_progress(struct task_result *result, const char *progress)
 
 void task_result_finalize(struct task_result *result)
 {
+	result->is_complete = true;
+	want(result, TASK_RESULT_FINAL);
+}
+
+void task_result_reopen(struct task_result *result)
+{
+	result->is_complete = false;
 	want(result, TASK_RESULT_FINAL);
 }
 

@@ -83,6 +83,9 @@ int task_result_set_progress(struct task_result *result, const char *progress);
 /* The label shall be true: sent when outputs and progress are stored or have failed. */
 void task_result_finalize(struct task_result *result);
 
+/* It was finalized too early: the label shall be false again, until task_result_finalize(). */
+void task_result_reopen(struct task_result *result);
+
 /* From at_ms (clock_now_ms) on, nothing is sent any more, and what is not stored has failed; pauses
  * until then get shorter. 0 = no deadline. */
 void task_result_set_deadline(struct task_result *result, int64_t at_ms);

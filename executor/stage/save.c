@@ -142,8 +142,8 @@ static int open_own_store(const struct stage *stage, const struct template_artif
 	return r < 0 ? error_prefix(err, r, "artifact %s failed to save", artifact->name) : 0;
 }
 
-static int save_one(const struct stage *stage, const struct template_artifact *artifact,
-		    struct json_object *saved, struct error *err)
+int save_artifact(const struct stage *stage, const struct template_artifact *artifact,
+		  struct json_object **ret, struct error *err)
 {
 	_cleanup_json_ struct json_object *reported = json_copy(artifact->json);
 	_cleanup_source_ struct source source = { .fd = -1 };
@@ -163,62 +163,25 @@ static int save_one(const struct stage *stage, const struct template_artifact *a
 		return r;
 	log_info(stage->log, "Saved artifact", log_string("artifactName", artifact->name),
 		 log_string("key", location_key(reported)));
-	r = json_append(saved, TAKE_PTR(reported));
-	return r < 0 ? error_set(err, r, "out of memory") : 0;
+	*ret = TAKE_PTR(reported);
+	return 0;
 }
 
-/* Adds "<message>; " to what has failed so far. */
-static int join(struct error *all, const struct error *next)
+void save_log_path(const char *container, char path[SAVE_LOG_PATH_MAX])
 {
-	if (all->code == 0)
-		error_set_class(all, next->code, next->class, "%s; ", next->message);
-	else
-		error_append(all, "%s; ", next->message);
-	return all->code;
+	snprintf(path, SAVE_LOG_PATH_MAX, "ctr/%s/combined", container);
 }
 
-int save_artifacts(const struct stage *stage, struct json_object *saved, struct error *err)
-{
-	const struct template *template = stage->template;
-	struct error all = ERROR_NONE, next = ERROR_NONE;
-
-	for (size_t i = 0; i < template->output_count; i++) {
-		const struct template_artifact *artifact = &template->outputs[i];
-		struct ledger_entry *entry =
-			ledger_find(stage->ledger, LEDGER_OUTPUT, artifact->name);
-
-		ledger_begin(entry);
-		if (save_one(stage, artifact, saved, &next) == 0) {
-			ledger_end(entry, LEDGER_DONE);
-			continue;
-		}
-		if (artifact->is_optional && next.class == ERROR_NOT_FOUND) {
-			ledger_end(entry, LEDGER_ABSENT);
-			log_warn(stage->log, "Skipped an optional artifact that does not exist",
-				 log_string("artifactName", artifact->name),
-				 log_error_field(&next));
-			continue;
-		}
-		ledger_end(entry, LEDGER_FAILED);
-		log_error(stage->log, "Failed to save artifact",
-			  log_string("artifactName", artifact->name), log_error_field(&next));
-		join(&all, &next);
-	}
-	if (all.code)
-		*err = all;
-	return all.code;
-}
-
-static int save_log(const struct stage *stage, const char *container, struct json_object *saved,
-		    struct error *err)
+int save_log(const struct stage *stage, const char *container, struct json_object **ret,
+	     struct error *err)
 {
 	_cleanup_json_ struct json_object *reported = json_new_object();
 	_cleanup_source_ struct source source = { .fd = -1 };
 	_cleanup_store_ struct store *store = NULL;
-	char relative[128], name[80], artifact[STAGE_LOG_NAME_MAX];
+	char relative[SAVE_LOG_PATH_MAX], name[80], artifact[STAGE_LOG_NAME_MAX];
 	int r;
 
-	snprintf(relative, sizeof(relative), "ctr/%s/combined", container);
+	save_log_path(container, relative);
 	snprintf(name, sizeof(name), "%s.log", container);
 	stage_log_name(container, artifact);
 	r = source_open_collected(stage, relative, &source, err);
@@ -234,34 +197,6 @@ static int save_log(const struct stage *stage, const char *container, struct jso
 		return error_prefix(err, r, "artifact %s failed to save", artifact);
 	log_info(stage->log, "Saved log", log_string("containerName", container),
 		 log_string("key", location_key(reported)));
-	r = json_append(saved, TAKE_PTR(reported));
-	return r < 0 ? error_set(err, r, "out of memory") : 0;
-}
-
-int save_logs(const struct stage *stage, struct json_object *saved, struct error *err)
-{
-	const struct template *template = stage->template;
-	struct error all = ERROR_NONE, next = ERROR_NONE;
-
-	for (size_t i = 0; template_archives_logs(template) && i < template->container_count; i++) {
-		const char *container = template->containers[i];
-		char name[STAGE_LOG_NAME_MAX];
-		struct ledger_entry *entry =
-			ledger_find(stage->ledger, LEDGER_OUTPUT, stage_log_name(container, name));
-
-		ledger_begin(entry);
-		if (save_log(stage, container, saved, &next) == 0) {
-			ledger_end(entry, LEDGER_DONE);
-			continue;
-		}
-		ledger_end(entry, next.code == -ENOENT ? LEDGER_ABSENT : LEDGER_FAILED);
-		log_warn(stage->log, "Failed to save log", log_string("containerName", container),
-			 log_error_field(&next));
-		/* A container that never ran has none. */
-		if (next.code != -ENOENT)
-			join(&all, &next);
-	}
-	if (all.code)
-		*err = all;
-	return all.code;
+	*ret = TAKE_PTR(reported);
+	return 0;
 }

@@ -3,8 +3,8 @@
  * wrapper, collect.h) left them. Paths there belong to user code: they are opened beneath their
  * volume only, whatever links lie on the way.
  *
- * What is returned is what may be reported: an artifact is in `saved` when, and only when, its
- * object is in the store.
+ * What is returned is what may be reported: there is something to report of an artifact when, and
+ * only when, its object is in the store. saving.h arranges the whole of it.
  */
 #pragma once
 
@@ -26,9 +26,14 @@ int save_result(const struct stage *stage, struct buffer *result, struct error *
  * ends it. */
 int save_parameters(const struct stage *stage, struct json_object *values, struct error *err);
 
-/* Uploads the output artifacts, all of them whatever fails, and appends to the array `saved` those
- * that are stored. The error joins the failures as "err1; err2; ". */
-int save_artifacts(const struct stage *stage, struct json_object *saved, struct error *err);
+/* Uploads one output artifact. *ret is what may be reported of it, the caller's. */
+int save_artifact(const struct stage *stage, const struct template_artifact *artifact,
+		  struct json_object **ret, struct error *err);
 
-/* The same for the kept output of each main container, if the template archives logs. */
-int save_logs(const struct stage *stage, struct json_object *saved, struct error *err);
+/* The same for the kept output of a main container; -ENOENT if it has none: it never ran. */
+int save_log(const struct stage *stage, const char *container, struct json_object **ret,
+	     struct error *err);
+
+/* Where that output is kept, below /var/run/argo. */
+#define SAVE_LOG_PATH_MAX 128
+void save_log_path(const char *container, char path[SAVE_LOG_PATH_MAX]);

@@ -225,6 +225,46 @@ static void test_endless_conflicts_get_pauses(void **state)
 	fixture_end(&f);
 }
 
+/* Completed too early: the label goes back, the outputs grow, and it is completed again. */
+static void test_reopened(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	begin(&f);
+	task_result_want_placeholder(f.result);
+	fixture_set_outputs(&f, "{\"result\":\"a\"}");
+	task_result_finalize(f.result);
+	fixture_settle(&f);
+	task_result_reopen(f.result);
+	fixture_settle(&f);
+	fixture_expect_object(&f, "{\"result\":\"a\"}", "false");
+	fixture_set_outputs(&f, "{\"result\":\"b\"}");
+	task_result_finalize(f.result);
+	fixture_settle(&f);
+	fixture_expect_object(&f, "{\"result\":\"b\"}", "true");
+	fixture_end(&f);
+}
+
+/* The other way round while the request is under way, and after a lost answer. */
+static void test_reopened_under_way(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	begin(&f, { .kind = API_WORKS }, { .kind = API_LOSES_ANSWER });
+	fixture_set_outputs(&f, "{}");
+	fixture_settle(&f);
+	task_result_finalize(f.result);
+	task_result_reopen(f.result);
+	fixture_settle(&f);
+	fixture_expect_object(&f, "{}", "false");
+	task_result_finalize(f.result);
+	fixture_settle(&f);
+	fixture_expect_object(&f, "{}", "true");
+	fixture_end(&f);
+}
+
 static void test_freed_in_the_middle(void **state)
 {
 	struct fixture f;
@@ -253,6 +293,8 @@ int main(void)
 		cmocka_unit_test(test_late_request_cannot_overwrite),
 		cmocka_unit_test(test_other_writer_keeps_its_fields),
 		cmocka_unit_test(test_endless_conflicts_get_pauses),
+		cmocka_unit_test(test_reopened),
+		cmocka_unit_test(test_reopened_under_way),
 		cmocka_unit_test(test_freed_in_the_middle),
 	};
 

@@ -1,6 +1,7 @@
 /* Results, parameters and logs as `wait` finds them; uploads are for the tests of the stores. */
 #include "executor/stage/save.h"
 
+#include "executor/stage/saving.h"
 #include "executor/stage/source.h"
 
 #include <errno.h>
@@ -208,23 +209,88 @@ static void test_artifacts_without_a_store(void **state)
 		"\"outputs\":{\"artifacts\":[{\"name\":\"a\",\"path\":\"/tmp/a/../b\"},"
 		"{\"name\":\"o\",\"path\":\"/gone\",\"optional\":true},"
 		"{\"name\":\"r\",\"path\":\"/r\",\"raw\":{}}]}}");
-	_cleanup_json_ struct json_object *saved = json_new_array();
+	_cleanup_json_ struct json_object *stored = NULL;
 	struct error err = ERROR_NONE;
+	struct saving saving;
 
 	(void)state;
 	stage_fixture_put("run/outputs/artifacts/r.tgz", "x");
-	assert_true(save_artifacts(stage, saved, &err) < 0);
+	assert_int_equal(saving_init(&saving, stage, true, &err), 0);
+	saving_run(&saving);
+	assert_true(saving_error(&saving, SAVING_ARTIFACTS, &err) < 0);
 	assert_string_equal(err.message,
 			    "Artifact 'a' attempted to use a path containing '..'. Directory "
 			    "traversal is not permitted; artifact r failed to save: output "
 			    "artifacts of type raw are not supported; ");
-	assert_int_equal(json_length(saved), 0);
+	stored = saving_stored(&saving, SAVING_ARTIFACTS);
+	assert_int_equal(json_length(stored), 0);
 	assert_non_null(strstr(stage_fixture_logged(), "Skipped an optional artifact"));
 	/* A container that never ran has no log, which is no failure. */
-	assert_int_equal(save_logs(stage, saved, &err), 0);
+	assert_int_equal(saving_error(&saving, SAVING_LOGS, &err), 0);
 	stage_fixture_put("run/ctr/main/combined", "log");
-	assert_true(save_logs(stage, saved, &err) < 0);
-	assert_int_equal(json_length(saved), 0);
+	saving_run(&saving);
+	assert_true(saving_error(&saving, SAVING_LOGS, &err) < 0);
+	saving_done(&saving);
+	stage_fixture_end();
+}
+
+#define ORDER_MAX 8
+
+static struct {
+	char names[ORDER_MAX][16];
+	size_t count;
+} settled;
+
+static void on_settled(struct saving *saving)
+{
+	for (size_t i = 0; i < saving->count; i++) {
+		bool is_known = false;
+
+		for (size_t j = 0; j < settled.count; j++)
+			is_known |= strcmp(settled.names[j], saving->items[i].name) == 0;
+		if (saving->items[i].is_settled && !is_known)
+			snprintf(settled.names[settled.count++], sizeof(settled.names[0]), "%s",
+				 saving->items[i].name);
+	}
+}
+
+/* Whatever the template's order is; nothing of it can be stored, which does not matter here. */
+static void test_smallest_first(void **state)
+{
+	static const char *const expected[] = { "empty", "none", "main", "small", "large", "tree" };
+	const struct stage *stage = stage_fixture_begin(
+		"{\"container\":{\"volumeMounts\":[{\"name\":\"v\",\"mountPath\":\"/v\"}]},"
+		"\"archiveLocation\":{\"archiveLogs\":true,\"raw\":{}},"
+		"\"outputs\":{\"artifacts\":[{\"name\":\"tree\",\"path\":\"/v/tree\"},"
+		"{\"name\":\"large\",\"path\":\"/large\"},{\"name\":\"small\",\"path\":"
+		"\"/small\"},{\"name\":\"empty\",\"path\":\"/empty\"},{\"name\":\"none\","
+		"\"path\":\"/none\",\"optional\":true}]}}");
+	char missing[8];
+	struct error err = ERROR_NONE;
+	struct saving saving;
+
+	(void)state;
+	settled.count = 0;
+	stage_fixture_put("volumes/v/tree/file", "x");
+	stage_fixture_put("run/outputs/artifacts/large.tgz", "four");
+	stage_fixture_put("run/ctr/main/combined", "22");
+	stage_fixture_put("run/outputs/artifacts/small.tgz", "333");
+	stage_fixture_put("run/outputs/artifacts/empty.tgz", "");
+	assert_int_equal(saving_init(&saving, stage, true, &err), 0);
+	assert_int_equal(saving_missing(&saving, missing, sizeof(missing)), 6);
+	assert_string_equal(missing, "tree, l");
+	saving.on_settled = on_settled;
+	saving_run(&saving);
+	assert_int_equal(saving_missing(&saving, missing, sizeof(missing)), 0);
+	assert_int_equal(settled.count, 6);
+	/* What is empty and what is not there measure the same: the template's order decides. */
+	for (size_t i = 0; i < 6; i++)
+		assert_string_equal(settled.names[i], expected[i]);
+	saving_done(&saving);
+	/* Nothing to save is no error. */
+	assert_int_equal(saving_init(&saving, stage, false, &err), 0);
+	assert_int_equal(saving.count, 1);
+	saving_done(&saving);
 	stage_fixture_end();
 }
 
@@ -238,6 +304,7 @@ int main(void)
 		cmocka_unit_test(test_where_paths_lie),
 		cmocka_unit_test(test_sources),
 		cmocka_unit_test(test_artifacts_without_a_store),
+		cmocka_unit_test(test_smallest_first),
 	};
 
 	return cmocka_run_group_tests(tests, stage_fixture_set_up, scratch_tear_down);

@@ -1,0 +1,72 @@
+/*
+ * What main has left, as far as it is stored, and when the controller is told of it.
+ *
+ * In peace once, at the end: the outputs, then the label that completes them. SIGTERM may be the
+ * beginning of the pod's end (g = its grace period, r = min(1.5 s, g/3)):
+ *
+ *	at once     what is stored is reported, and then whatever is stored in addition; at most one
+ *	            report a second, the first one a second after main's end, since a controller
+ *	            sends SIGTERM after every normal step too, and most are done by then
+ *	g − r       the report is completed with what there is, and the termination message names
+ *	            what is missing: whoever is killed now has said all
+ *	g + r       still alive: the SIGTERM was not a kubelet's. The report is opened again, and
+ *	            goes on as in peace; another SIGTERM begins it anew
+ *
+ * Why it may be completed early is explained in docs/states.md.
+ */
+#pragma once
+
+#include "executor/base/buffer.h"
+#include "executor/base/log.h"
+#include "executor/event/loop.h"
+#include "executor/report/task_result.h"
+#include "executor/stage/saving.h"
+
+#include <stdbool.h>
+
+/* r of the above. */
+int64_t reporting_reserve_ms(int64_t grace_ms);
+
+struct reporting {
+	const struct log *log;
+	const struct template *template;
+	struct task_result *result;
+	const char *termination_log;
+	const struct error *standing; /* the termination message, unless there is worse to say */
+	int64_t grace_ms;
+
+	/* What is captured; the owner fills it. */
+	struct json_object *values; /* output parameters */
+	struct buffer script_result;
+	bool has_script_result;
+	struct saving saving;
+
+	struct event_timer early, close, reopen;
+	int64_t early_ms; /* no early report before this time */
+	bool has_captured; /* results and parameters: artifacts are next */
+	bool is_terminating;
+	bool has_news; /* something that is not reported */
+	bool is_close_due, is_closed;
+	bool is_finished;
+	bool has_overwritten; /* the termination message, when it was closed */
+};
+
+/* 0 or a negative errno with err filled. Borrows everything; the owner sets what is not named here,
+ * and `saving` before reporting_begin(). */
+int reporting_init(struct reporting *reporting, struct event_loop *loop,
+		   const struct template *template, struct task_result *result, int64_t grace_ms,
+		   const struct log *log, struct error *err);
+void reporting_done(struct reporting *reporting);
+
+/* SIGTERM: see above; at any time, again and again. */
+void reporting_terminate(struct reporting *reporting);
+
+/* Main has ended: saving begins. */
+void reporting_begin(struct reporting *reporting);
+
+/* Results and parameters are captured, or another artifact is settled. */
+void reporting_news(struct reporting *reporting);
+
+/* Everything is settled: all of it is to be reported, and no early report follows. The error is that
+ * of building the outputs; that of storing them is the task result's. */
+int reporting_finish(struct reporting *reporting, struct error *err);
