@@ -4,7 +4,9 @@ results and objects must be those that the record has. A difference that is mean
 from __future__ import annotations
 
 import io
+import json
 import tarfile
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,13 +14,16 @@ import pytest
 from tests.lab import (
     Lab,
     PodRun,
+    check_no_reports,
     node_of,
     recorded_objects,
     recorded_outcome,
     recorded_pods,
     recorded_results,
 )
+from tests.pod import DEADLINE_MESSAGE
 from tests.scenario import wait_until_seen
+from tests.servers.ports import free_port
 
 CASES = [
     "archives",
@@ -26,6 +31,7 @@ CASES = [
     "bad-command",
     "bad-input-artifact",
     "container-set",
+    "deadline-template",
     "exit-code-failure",
     "hello-world",
     "initless-artifact-passing",
@@ -37,9 +43,11 @@ CASES = [
     "large-template",
     "missing-output-parameter",
     "non-root",
+    "oom",
     "output-parameter",
     "progress",
     "read-only-root",
+    "retry",
     "script",
     "sidecar",
     "volume-artifacts",
@@ -198,3 +206,106 @@ def test_stop_with_a_shared_pid_namespace_loses_nothing(lab: Lab) -> None:
     (log,) = history[-1]["outputs"]["artifacts"]
     assert versions(history)[-1][0] == "true" and log["name"] == "main-logs"
     assert lab.get("stop-shared-pid-44x67/stop-shared-pid-44x67/main.log") == b""
+
+
+# --- the controller stops what runs -----------------------------------------------------------
+
+
+def run_stopped(lab: Lab, pod: dict[str, Any], play: Callable[[Any], None]) -> PodRun:
+    """Runs a recorded pod; PLAY does what the controller did while main ran."""
+    adapted = lab.adapt(pod)
+    with lab.runner(adapted) as runner:
+        runner.start()
+        assert runner.wait_state("main", "running", 30)
+        play(runner)
+        result = runner.wait(60)
+    check_no_reports(result)
+    return PodRun(adapted, result, lab.history(node_of(adapted)))
+
+
+def stop_after_a_second(runner: Any) -> None:
+    """The record: `shutdown: Stop` 5 s after the submission, when main had run for a while."""
+    runner.wait_for(lambda: False, 1)
+    runner.controller_stop()
+
+
+def test_stop_keeps_what_main_saved(lab: Lab) -> None:
+    """The record's `wait` collected before main had saved its archive: it ended 64 (…/o.tgz: no
+    such file or directory), and the output was lost. Ours waits for the living wrapper: the one
+    difference, and it is meant. The exit handler's pod is as recorded."""
+    bye, stopped = sorted(recorded_pods("stop"), key=lambda pod: -len(pod["metadata"]["name"]))
+    run = run_stopped(lab, stopped, stop_after_a_second)
+    theirs = recorded_outcome("stop")["stop-lmfhr"]
+    theirs["containers"]["wait"] = {"init": False, "exitCode": 0, "reason": "Completed"}
+    assert run.result.outcome() == theirs, run.result.table()
+    artifact = {
+        "name": "o",
+        "path": "/tmp/o",
+        "s3": {"key": "stop-lmfhr/stop-lmfhr/o.tgz"},
+    }
+    recorded = versions(recorded_results("stop")["stop-lmfhr"])
+    ours = versions(run.history)
+    assert [label for label, _outputs in ours] == [label for label, _outputs in recorded]
+    logs = recorded[-1][1]["artifacts"]
+    assert ours[-1][1]["artifacts"] == [artifact, *logs]
+    assert members(lab.get("stop-lmfhr/stop-lmfhr/o.tgz"))["o"][2] == b"x\n"
+    # What the shell says of its killed `sleep` depends on where the signal finds it.
+    assert b"got TERM\n" in lab.get("stop-lmfhr/stop-lmfhr/main.log")
+    last = lab.run(lab.adapt(bye))
+    assert last.result.outcome() == recorded_outcome("stop")[bye["metadata"]["name"]]
+    assert versions(last.history) == versions(recorded_results("stop")[node_of(bye)])
+
+
+def test_stop_of_a_plain_command(lab: Lab) -> None:
+    (pod,) = recorded_pods("stop-sleep")
+    run = run_stopped(lab, pod, stop_after_a_second)
+    name = pod["metadata"]["name"]
+    assert run.result.outcome() == recorded_outcome("stop-sleep")[name], run.result.table()
+    assert versions(run.history) == versions(recorded_results("stop-sleep")[node_of(pod)])
+    assert lab.objects(f"{name}/") == recorded_objects("stop-sleep")
+
+
+def test_deadline_of_the_workflow(lab: Lab) -> None:
+    """ARGO_DEADLINE and the pod's own deadline are the same moment; a kubelet looks at its own only
+    now and then, and in the record it came second, as it does here."""
+    (pod,) = recorded_pods("deadline-workflow")
+    pod["spec"]["activeDeadlineSeconds"] += 1
+    run = run_stopped(lab, pod, lambda runner: None)
+    theirs = recorded_outcome("deadline-workflow")[pod["metadata"]["name"]]
+    # The pod has ended before the kubelet looked: who decided is told by the container alone.
+    assert theirs.pop("message") == DEADLINE_MESSAGE
+    ours = run.result.outcome()
+    assert ours.pop("message") in (None, DEADLINE_MESSAGE)
+    assert ours == theirs, run.result.table()
+    assert versions(run.history) == versions(recorded_results("deadline-workflow")[node_of(pod)])
+
+
+def test_daemon_ends_with_its_boundary(lab: Lab) -> None:
+    """The record: the client ends, the controller stops the daemon, and, its workflow being
+    complete, deletes the task results while the daemon's `wait` still finishes."""
+    address, port = "10.244.0.4", str(free_port())
+    texts = [json.dumps(pod) for pod in recorded_pods("daemon")]
+    server, client = [
+        json.loads(text.replace(address, "127.0.0.1").replace("8080", port)) for text in texts
+    ]
+    done: dict[str, PodRun] = {}
+
+    def play(runner: Any) -> None:
+        runner.wait_for(lambda: False, 1)
+        done["client"] = lab.run(lab.adapt(client))
+        lab.api.store.delete("argo", node_of(client))
+        lab.api.store.delete("argo", node_of(server))
+        runner.controller_stop()
+
+    done["server"] = run_stopped(lab, server, play)
+    recorded = recorded_outcome("daemon")
+    for run in done.values():
+        assert run.result.outcome() == recorded[run.result.name], run.result.table()
+    assert done["client"].result.containers["main"].log.startswith("up\n")
+    results = recorded_results("daemon")
+    assert versions(done["client"].history) == versions(results[node_of(client)])
+    # A version more than recorded: the deletion itself.
+    ours = [entry for entry in lab.api.store.history(node_of(server)) if entry["type"] != "DELETED"]
+    assert versions([entry["object"] for entry in ours]) == versions(results[node_of(server)])
+    sizes = recorded_objects("daemon")
+    assert lab.objects("daemon-nxxnd/").keys() == sizes.keys()
