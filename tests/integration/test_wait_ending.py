@@ -165,6 +165,8 @@ def test_a_wrapper_that_is_killed(lab: Lab) -> None:
     assert containers["main"].exit_code == 137
     assert containers["wait"].exit_code == 0
     assert "out of memory?" in containers["wait"].log
+    said = "main was killed and left no exit code: taken for 137, out of memory?"
+    assert containers["wait"].message == said
     seconds = containers["wait"].finished - started
     print(f"wait ended {seconds * 1000:.0f} ms after the kill")
     assert seconds < 0.5
@@ -224,7 +226,7 @@ def test_sigterm_is_bounded_by_the_grace_period(lab: Lab, grace: int) -> None:
         assert runner.wait_state("main", "terminated", 5)
         containers = ended(step, runner)
     print(f"grace {grace} s: wait ended after {seconds:.2f} s")
-    kill_after = grace - min(max(5, grace / 5), grace / 2)
+    kill_after = grace - min(max(5, grace / 5), grace / 2)  # docs/states.md
     assert kill_after <= seconds < grace
     assert containers["main"].exit_code == 137
     assert containers["wait"].exit_code == 0
@@ -298,6 +300,20 @@ def test_a_deadline_that_has_passed(lab: Lab) -> None:
         containers = ended(step, runner)
     assert containers["wait"].message == "Step exceeded its deadline"
     assert containers["main"].exit_code == 143
+
+
+def test_killed_after_the_deadline(lab: Lab) -> None:
+    """Both are said, in their order."""
+    script = "trap '' TERM; echo ready; while :; do sleep 0.2; done"
+    step = Step(lab, script, grace=20)
+    step.set_env("wait", "ARGO_DEADLINE", in_seconds(3))
+    with step.runner(controller=False) as runner:
+        running(runner)
+        wait_until_seen(lambda: "deadline has passed" in runner.log("wait"), "the deadline")
+        runner.signal("main", 9)
+        containers = ended(step, runner)
+    message = "Step exceeded its deadline; main was killed and left no exit code: "
+    assert containers["wait"].message == f"{message}taken for 137, out of memory?"
 
 
 def test_the_deadline_is_overruled_by_an_error(lab: Lab) -> None:

@@ -4,7 +4,9 @@
 
 #include <errno.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -86,6 +88,65 @@ static void test_dependants_of_a_lost_wrapper_go_on(void **state)
 	stop();
 }
 
+static char lost[16];
+
+static void note_lost(struct mains *self, const char *container)
+{
+	(void)self;
+	snprintf(lost, sizeof(lost), "%s", container);
+}
+
+/* Who has not come is asked not to begin, and is not waited for; who lives is. */
+static void test_finishing_up(void **state)
+{
+	struct channel_client a;
+
+	(void)state;
+	unlink(scratch_path("ctr/a/exitcode"));
+	unlink(scratch_path("ctr/b/exitcode"));
+	start(30);
+	mains.on_lost = note_lost;
+	connect_as(&a, "a");
+	run();
+	mains_finish_up(&mains);
+	assert_false(mains.is_done);
+	assert_int_equal(files_take_signal(scratch_path(""), "a"), -ENOENT);
+	assert_int_equal(files_take_signal(scratch_path(""), "b"), SIGTERM);
+	/* A second request changes nothing. */
+	mains_finish_up(&mains);
+	assert_int_equal(files_take_signal(scratch_path(""), "b"), -ENOENT);
+	channel_client_done(&a);
+	run();
+	assert_true(mains.is_done);
+	assert_true(mains.is_over);
+	assert_string_equal(lost, "a");
+	stop();
+}
+
+/* A living wrapper is given up on after 2/3 of a short grace period, and waited for again. */
+static void test_late_wrapper(void **state)
+{
+	struct channel_client a;
+
+	(void)state;
+	unlink(scratch_path("ctr/a/exitcode"));
+	assert_int_equal(files_write_exit_code(scratch_path(""), "b", 0, NULL), 0);
+	start(1);
+	connect_as(&a, "a");
+	run();
+	mains_finish_up(&mains);
+	assert_int_equal(event_loop_wait(loop, &mains.is_done), 0);
+	assert_false(mains.is_over);
+	assert_int_equal(mains_count(&mains, MAIN_ALIVE), 1);
+	assert_int_equal(files_write_exit_code(scratch_path(""), "a", 137, NULL), 0);
+	channel_client_done(&a);
+	assert_true(mains_await_rest(&mains));
+	assert_int_equal(mains_count(&mains, MAIN_ENDED), 2);
+	/* All have ended: nothing is waited for. */
+	assert_true(mains_await_rest(&mains));
+	stop();
+}
+
 /* The longest grace period that an environment can hold is no short one. */
 static void test_endless_grace(void **state)
 {
@@ -122,6 +183,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_dependants_of_a_lost_wrapper_go_on),
+		cmocka_unit_test(test_finishing_up),
+		cmocka_unit_test(test_late_wrapper),
 		cmocka_unit_test(test_endless_grace),
 	};
 
