@@ -40,25 +40,31 @@ static void write_standing(struct auxiliary *self)
 	termination_write(self->role->termination_log, self->standing.message, NULL);
 }
 
+static void add_sentence(struct error *text, const char *sentence)
+{
+	if (text->code)
+		error_append(text, "; %s", sentence);
+	else
+		error_set(text, -ECANCELED, "%s", sentence);
+}
+
 static void on_deadline(struct mains *mains)
 {
 	struct auxiliary *self = of_mains(mains);
 
-	if (self->standing.code)
-		error_append(&self->standing, "; Step exceeded its deadline");
-	else
-		error_set(&self->standing, -ETIME, "Step exceeded its deadline");
+	add_sentence(&self->standing, "Step exceeded its deadline");
 	write_standing(self);
 }
 
 static void on_lost(struct mains *mains, const char *container)
 {
 	struct auxiliary *self = of_mains(mains);
+	struct error sentence;
 
-	error_append(&self->standing,
-		     "%s%s was killed and left no exit code: taken for 137, out of memory?",
-		     self->standing.code ? "; " : "", container);
-	self->standing.code = -ECHILD;
+	error_set(&sentence, -ECHILD,
+		  "%s was killed and left no exit code: taken for 137, out of memory?", container);
+	add_sentence(&self->lost, sentence.message);
+	add_sentence(&self->standing, sentence.message);
 	write_standing(self);
 }
 
@@ -318,6 +324,20 @@ static void on_look(struct mains *mains)
 	progress_look(&of_mains(mains)->progress);
 }
 
+/* The first error; if a wrapper was killed, that is what it comes from. */
+static void write_message(struct auxiliary *self, bool has_failed)
+{
+	if (has_failed) {
+		if (self->lost.code)
+			add_sentence(&self->lost, self->errors.first.message);
+		failure_report(self->role, self->lost.code ? &self->lost : &self->errors.first);
+	} else if (self->errors.count > 0) {
+		error_list_terminate(&self->errors, self->role->termination_log, NULL);
+	} else if (self->reporting.has_overwritten) {
+		write_standing(self);
+	}
+}
+
 int auxiliary_run(struct auxiliary *self, bool has_main_run)
 {
 	struct error err = ERROR_NONE;
@@ -341,12 +361,7 @@ int auxiliary_run(struct auxiliary *self, bool has_main_run)
 	task_result_finalize(self->result);
 	if (task_result_wait_settled(self->result, &err) < 0 && !has_failed)
 		auxiliary_note(self, "Failed to finalize the report", &err);
-	if (has_failed)
-		failure_report(self->role, &self->errors.first);
-	else if (self->errors.count > 0)
-		error_list_terminate(&self->errors, self->role->termination_log, NULL);
-	else if (self->reporting.has_overwritten)
-		write_standing(self);
+	write_message(self, has_failed);
 	return has_failed ? ROLE_FAILED : ROLE_OK;
 }
 

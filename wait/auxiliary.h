@@ -37,6 +37,7 @@ struct auxiliary {
 	/* What is no error of ours, and yet the termination message if there is none: a deadline, a
 	 * wrapper that was killed. */
 	struct error standing;
+	struct error lost; /* the part of it about wrappers: goes before an error, too */
 	/* The main containers have not been let go yet: SIGTERM, and their own end, cancel the loop. */
 	bool is_before_main;
 };

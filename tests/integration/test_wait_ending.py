@@ -172,6 +172,17 @@ def test_a_wrapper_that_is_killed(lab: Lab) -> None:
     assert seconds < 0.5
 
 
+def test_a_wrapper_that_is_killed_with_its_outputs(lab: Lab) -> None:
+    """The kill is what the missing output comes from: it is said first."""
+    step = Step(lab, "echo ready; sleep 100", parameters=[parameter("p", "/tmp/none")])
+    with step.runner(controller=False) as runner:
+        running(runner)
+        runner.signal("main", 9)
+        containers = ended(step, runner)
+    message = assert_failure(containers["wait"], 64, "; open ", "no such file or directory")
+    assert message.startswith("main was killed and left no exit code: taken for 137")
+
+
 def test_main_never_starts(lab: Lab) -> None:
     """Its program is not there; the controller's SIGTERM is what ends the wait."""
     step = Step(lab)
