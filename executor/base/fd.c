@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/sendfile.h>
@@ -23,6 +24,42 @@ int fd_write_all(int fd, const void *data, size_t size)
 		}
 		p += n;
 		size -= (size_t)n;
+	}
+	return 0;
+}
+
+/* Poll tells of room for so much of a pipe (PIPE_BUF); a terminal may have less. */
+#define PATIENT_BYTES 4096
+
+static int open_anew(int fd)
+{
+	struct stat st;
+	char path[32];
+
+	if (fstat(fd, &st) < 0 || !(S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode)))
+		return -EINVAL;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	fd = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+int fd_write_patiently(int fd, const void *data, size_t size, int patience_ms)
+{
+	_cleanup_close_ int own_fd = open_anew(fd);
+	struct pollfd room = { .fd = own_fd >= 0 ? own_fd : fd, .events = POLLOUT };
+	const char *p = data;
+
+	while (size > 0) {
+		int ready = poll(&room, 1, patience_ms);
+		ssize_t n;
+
+		if (ready == 0)
+			return -ETIMEDOUT;
+		n = ready < 0 ? -1 : write(room.fd, p, size < PATIENT_BYTES ? size : PATIENT_BYTES);
+		if (n < 0 && errno != EINTR && errno != EAGAIN)
+			return -errno;
+		p += n > 0 ? n : 0;
+		size -= n > 0 ? (size_t)n : 0;
 	}
 	return 0;
 }

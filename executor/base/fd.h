@@ -12,6 +12,11 @@
 /* Writes all of it, retrying on EINTR and short writes; 0 or a negative errno. */
 int fd_write_all(int fd, const void *data, size_t size);
 
+/* For a log whose reader may be slow, dead or stopped: waits up to patience_ms for room, each time
+ * there is none, then gives up with -ETIMEDOUT. The open file is shared with others, who may have
+ * set O_NONBLOCK or not; pipes and terminals are therefore opened anew. 0 or a negative errno. */
+int fd_write_patiently(int fd, const void *data, size_t size, int patience_ms);
+
 /* Appends everything up to end of file to `out`; -EMSGSIZE when out->max is exceeded. */
 int fd_read_all(int fd, struct buffer *out);
 

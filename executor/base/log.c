@@ -187,5 +187,20 @@ void log_write(const struct log *log, enum log_level level, const char *message,
 	}
 	put(&line, "%s", log->is_json ? ",\"argo\":true}\n" : " argo=true\n");
 	/* Nobody is left to tell when stderr itself fails. */
-	(void)fd_write_all(log->fd, line.text, line.size);
+	(void)fd_write_patiently(log->fd, line.text, line.size, LOG_PATIENCE_MS);
+}
+
+void log_text(const struct log *log, const char *format, ...)
+{
+	char text[LOG_LINE_MAX];
+	va_list ap;
+	int n;
+
+	va_start(ap, format);
+	n = vsnprintf(text, sizeof(text), format, ap);
+	va_end(ap);
+	if (n > 0)
+		(void)fd_write_patiently(log->fd, text,
+					 (size_t)n < sizeof(text) ? (size_t)n : sizeof(text) - 1,
+					 LOG_PATIENCE_MS);
 }

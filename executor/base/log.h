@@ -1,7 +1,8 @@
 /*
  * Structured log records on stderr, one line each, in the two shapes that Argo's executor has:
- * logfmt-like text (`time=… level=INFO msg="…" k=v argo=true`) and JSON. A record is written with
- * one write(2) and never blocks on anything but stderr itself.
+ * logfmt-like text (`time=… level=INFO msg="…" k=v argo=true`) and JSON. A record of up to 4 KiB is
+ * written with one write(2); when the reader of stderr takes nothing for LOG_PATIENCE_MS, it is
+ * dropped: nothing that has to happen may hang on a log.
  *
  * Roles log; code below them takes a logger for debug records only.
  *
@@ -25,6 +26,8 @@ struct log {
 
 /* One line, newline included, is never longer: longer values are cut with "…". */
 #define LOG_LINE_MAX 16384
+
+#define LOG_PATIENCE_MS 1000
 
 /* Accepts the words of Argo 4.x (case-insensitive: trace debug info print warn error fatal panic)
  * and of 3.x (also warning); -EINVAL for anything else. */
@@ -73,6 +76,10 @@ static inline struct log_field log_error_field(const struct error *err)
 
 void log_write(const struct log *log, enum log_level level, const char *message,
 	       const struct log_field *fields);
+
+/* Text as it is, for the lines without a level that Argo's users know ("Error: …"); cut at
+ * LOG_LINE_MAX. */
+void log_text(const struct log *log, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #define log_at(log, level, message, ...) \
 	log_write((log), (level), (message), \

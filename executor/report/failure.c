@@ -2,14 +2,11 @@
 
 #include "executor/report/termination.h"
 
-#include <stdio.h>
-#include <unistd.h>
-
 void failure_report(const struct role *role, const struct error *err)
 {
 	struct error write_error = ERROR_NONE;
 
-	dprintf(STDERR_FILENO, "Error: %s\n%s\n", err->message, err->message);
+	log_text(&role->log, "Error: %s\n%s\n", err->message, err->message);
 	if (termination_write(role->termination_log, err->message, &write_error) < 0)
 		log_debug(&role->log, "No termination message", log_error_field(&write_error));
 }
