@@ -10,8 +10,13 @@
 #include <stdbool.h>
 #include <termios.h>
 
+#define TERMINAL_CHUNK_BYTES 4096
+
 struct terminal {
-	struct event_source input; /* our stdin */
+	struct event_source input; /* our stdin; off the loop while the child does not read */
+	struct event_source room; /* the pty, while it takes no more input */
+	char typed[TERMINAL_CHUNK_BYTES];
+	size_t pending, written; /* bytes of typed; those that the pty has */
 	struct termios saved;
 	int master_fd; /* -1 = not in use; reads are done by its capture */
 	int slave_fd; /* for the child; closed by terminal_started() */

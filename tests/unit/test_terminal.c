@@ -193,18 +193,65 @@ static void test_hang_up(void **state)
 	scratch_run_child(hang_up, NULL);
 }
 
-/* Nobody reads: what exceeds the pty's buffer is lost, and the loop goes on. */
+static char pattern(size_t i)
+{
+	return (char)('a' + i % 23);
+}
+
+/* Types until nothing more is taken; the number of bytes. */
+static size_t type_all_that_fits(void)
+{
+	size_t typed = 0;
+	unsigned idle = 0;
+
+	while (idle < 20) {
+		char c = pattern(typed);
+		bool is_taken = write(person_fd, &c, 1) == 1;
+
+		typed += is_taken;
+		if (is_taken && typed % 512)
+			continue;
+		idle = is_taken ? 0 : idle + 1;
+		if (!is_taken)
+			usleep(1000);
+		if (event_loop_poll(loop) < 0)
+			return 0;
+	}
+	return typed;
+}
+
+/* Nobody reads: the typist is held back, the loop goes on, and no key is lost. */
 static int type_too_much(void *context)
 {
-	char text[1000];
+	struct termios raw;
+	size_t typed, got = 0;
 
 	(void)context;
-	if (become_interactive() < 0)
+	if (become_interactive() < 0 || tcgetattr(terminal.slave_fd, &raw) < 0)
 		return __LINE__;
-	memset(text, 'x', sizeof(text));
-	for (int i = 0; i < 200; i++)
-		if (write(person_fd, text, sizeof(text)) < 0 || event_loop_poll(loop) < 0)
+	cfmakeraw(&raw);
+	tcsetattr(terminal.slave_fd, TCSANOW, &raw);
+	fcntl(person_fd, F_SETFL, O_NONBLOCK);
+	fcntl(terminal.slave_fd, F_SETFL, O_NONBLOCK);
+	typed = type_all_that_fits();
+	if (typed < 4096 || terminal.input.loop)
+		return __LINE__;
+	for (unsigned idle = 0; got < typed && idle < 2000;) {
+		char c;
+
+		if (read(terminal.slave_fd, &c, 1) == 1) {
+			if (c != pattern(got++))
+				return __LINE__;
+			idle = 0;
+			continue;
+		}
+		idle++;
+		usleep(1000);
+		if (event_loop_poll(loop) < 0)
 			return __LINE__;
+	}
+	if (got != typed || !terminal.input.loop)
+		return __LINE__;
 	terminal_done(&terminal);
 	event_loop_free(loop);
 	return 0;
