@@ -16,6 +16,9 @@
 /* Bytes moved before the loop gets its turn again, so that a flood does not delay signals. */
 #define BURST_BYTES (1024 * 1024)
 
+/* Two buffers of 64 KiB, and what the line discipline has taken in. */
+#define TERMINAL_BYTES (136 * 1024)
+
 /* A write of this size to something that polls writable does not block (PIPE_BUF). */
 #define SLOW_OUTPUT_BYTES 4096
 
@@ -243,16 +246,56 @@ void capture_done(struct capture *capture)
 	free(TAKE_PTR(capture->chunk));
 }
 
-void capture_child_ended(struct capture *capture)
+/* How much a terminal holds is not to be learnt (FIONREAD leaves out what is on its way between
+ * the two ends), but reading it empty gets all of it. It is less than this. */
+static void empty_terminal(struct capture *capture)
+{
+	char *grown = realloc(capture->chunk, CHUNK_BYTES + TERMINAL_BYTES);
+	size_t room = TERMINAL_BYTES;
+	ssize_t n;
+
+	if (!grown)
+		return;
+	capture->chunk = grown;
+	while (room > 0 && (n = read(capture->input.fd, grown + capture->pending, room)) > 0) {
+		keep(capture, grown + capture->pending, (size_t)n);
+		capture->pending += (size_t)n;
+		room -= (size_t)n;
+	}
+}
+
+static long long count_left(struct capture *capture)
 {
 	int left = 0;
 
+	return ioctl(capture->input.fd, FIONREAD, &left) < 0 ? 0 : left;
+}
+
+void capture_child_ended(struct capture *capture)
+{
 	if (capture->is_ended || capture->owed != -1)
 		return;
-	if (ioctl(capture->input.fd, FIONREAD, &left) < 0)
-		left = 0;
-	capture->owed = left;
+	if (isatty(capture->input.fd))
+		empty_terminal(capture);
+	capture->owed = count_left(capture);
 	capture->has_orphan_time_left = true;
 	event_timer_set(&capture->orphans, CAPTURE_ORPHAN_MS);
 	pump(capture);
+}
+
+size_t capture_give_up(struct capture *capture)
+{
+	size_t dropped = capture->pending - capture->written;
+
+	if (capture->is_ended || capture->owed == -1)
+		return 0;
+	dropped += (size_t)capture->owed;
+	capture->is_output_gone = true;
+	capture->has_orphan_time_left = false;
+	event_remove(&capture->output);
+	if (!capture->input.loop && event_add(capture->loop, &capture->input, EPOLLIN) < 0)
+		end(capture);
+	else
+		pump(capture);
+	return dropped;
 }

@@ -49,3 +49,7 @@ void capture_done(struct capture *capture);
 /* The child has ended: what it wrote still goes through, however slow our reader; what others
  * hold open is given up after CAPTURE_ORPHAN_MS. */
 void capture_child_ended(struct capture *capture);
+
+/* Our reader has had its time: what the ended child wrote and is not passed on yet goes to the
+ * files alone, and the stream ends. Returns the bytes that the reader will not see. */
+size_t capture_give_up(struct capture *capture);
