@@ -6,12 +6,14 @@
 #include "emissary/ready.h"
 #include "emissary/run.h"
 #include "executor/base/cleanup.h"
+#include "executor/base/clock.h"
 #include "executor/base/path.h"
 #include "executor/base/text.h"
 #include "executor/event/watch.h"
 #include "executor/process/channel.h"
 #include "executor/process/files.h"
 #include "executor/process/record.h"
+#include "executor/process/inbox.h"
 #include "executor/report/failure.h"
 #include "executor/stage/collect.h"
 #include "executor/stage/stage.h"
@@ -29,6 +31,9 @@
 
 #define ROOT FILES_VAR_RUN_ARGO
 
+/* What is kept of the grace period for collecting; of a short one, no more than a half. */
+#define SAVING_MS_MIN 5000
+
 struct emissary {
 	const struct role *role;
 	struct environment environment;
@@ -38,6 +43,7 @@ struct emissary {
 	struct channel_client channel;
 	struct event_watch watch; /* signal file and wait.sock, while the channel is not there */
 	struct event_watch pause_watch;
+	struct inbox inbox; /* the signal file */
 	struct command command;
 	struct run run;
 	char directory[PATH_MAX_BYTES]; /* ctr/<name> */
@@ -58,6 +64,15 @@ static bool ends_a_step(int signo)
 	return signo == SIGTERM || signo == SIGINT || signo == SIGQUIT || signo == SIGKILL;
 }
 
+/* For the log's reader after a stop: the rest of the grace period is for collecting outputs. */
+static int64_t output_ms(const struct emissary *self)
+{
+	int64_t grace = self->environment.grace_s * 1000;
+	int64_t saving = grace / 5 > SAVING_MS_MIN ? grace / 5 : SAVING_MS_MIN;
+
+	return grace - (saving < grace / 2 ? saving : grace / 2);
+}
+
 static void deliver(struct emissary *self, int signo)
 {
 	if (ends_a_step(signo) && !self->stopped_by) {
@@ -68,6 +83,9 @@ static void deliver(struct emissary *self, int signo)
 	if (signo == SIGWINCH)
 		terminal_resize(&self->run.terminal);
 	run_signal(&self->run, signo);
+	if (ends_a_step(signo))
+		run_limit_output(&self->run,
+				 clock_now_ms() + (signo == SIGKILL ? 0 : output_ms(self)));
 }
 
 static void on_signal(struct signals *signals, const struct signalfd_siginfo *info)
@@ -121,15 +139,18 @@ static void connect_channel(struct emissary *self)
 	self->is_watching = false;
 }
 
+static void on_file_signal(struct inbox *inbox, int signo)
+{
+	struct emissary *self =
+		(struct emissary *)((char *)inbox - offsetof(struct emissary, inbox));
+
+	log_debug(&self->role->log, "Received signal through the file", log_int("signal", signo));
+	deliver(self, signo);
+}
+
 static void take_signal_file(struct emissary *self)
 {
-	int signo = files_take_signal(ROOT, self->environment.container_name);
-
-	if (signo > 0) {
-		log_debug(&self->role->log, "Received signal through the file",
-			  log_int("signal", signo));
-		deliver(self, signo);
-	}
+	inbox_look(&self->inbox, self->is_watching ? &self->watch : NULL);
 }
 
 static void look_at_files(struct event_watch *watch)
@@ -204,6 +225,10 @@ static int prepare(struct emissary *self, struct error *err)
 		return error_errno(err, r, "signalfd");
 	/* Where we are PID 1 the kernel makes us the parent of orphans anyway. */
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	r = inbox_init(&self->inbox, self->loop, ROOT, name);
+	if (r < 0)
+		return error_errno(err, r, "timerfd");
+	self->inbox.on_signal = on_file_signal;
 	self->channel.on_signal = on_channel_signal;
 	self->channel.on_lost = on_channel_lost;
 	connect_channel(self);
@@ -212,6 +237,8 @@ static int prepare(struct emissary *self, struct error *err)
 		connect_channel(self); /* it may have come up in between */
 	}
 	take_signal_file(self);
+	/* A stop that was there before us keeps the command from running. */
+	(void)event_loop_wait(self->loop, &self->inbox.is_settled);
 	return command_build(self->role, &self->command, err);
 }
 
@@ -257,9 +284,10 @@ static int run_once(struct emissary *self, bool is_first, int *ret_code, struct 
 		.loop = self->loop,
 		.log = &self->role->log,
 		.signals = &self->signals,
-		.directory = self->directory,
-		.is_captured = self->environment.wants_script_output ||
-			       template_archives_logs(self->template),
+		.root = ROOT,
+		.container = self->environment.container_name,
+		.keeps_stdout = self->environment.wants_script_output,
+		.keeps_combined = template_archives_logs(self->template),
 		.is_first = is_first,
 	};
 	self->is_started = true;
@@ -281,12 +309,12 @@ static int run_attempts(struct emissary *self, int *ret_code, struct error *err)
 		if (i > 0 &&
 		    (self->stopped_by || event_loop_pause(self->loop, attempts.pause_ms) < 0))
 			break;
+		*ret_code = -1;
 		r = run_once(self, i == 0, ret_code, err);
 		if (r == 0 && *ret_code == 0)
 			break;
 		if (r < 0 && i + 1 < attempts.count && !self->stopped_by) {
 			log_warn(&self->role->log, "Attempt failed", log_error_field(err));
-			*ret_code = -1;
 			r = 0;
 		}
 	}
@@ -383,6 +411,7 @@ static void release(struct emissary *self)
 	channel_client_done(&self->channel);
 	if (self->is_watching)
 		event_watch_done(&self->watch);
+	inbox_done(&self->inbox);
 	companions_done(&self->mains);
 	event_timer_done(&self->sidecar_kill);
 	signals_done(&self->signals);
@@ -406,7 +435,7 @@ int emissary_main(const struct role *role)
 		r = run_and_collect(&self, &command_code, &err);
 	exit_code = r < 0 ? fail(&self, &err) : command_code;
 	if (r == 0 && exit_code != 0)
-		dprintf(STDERR_FILENO, "Error: exit status %d\n", exit_code);
+		log_text(&role->log, "Error: exit status %d\n", exit_code);
 	record(&self, command_code >= 0 ? command_code : exit_code);
 	release(&self);
 	return exit_code;

@@ -1,12 +1,13 @@
 #include "emissary/run.h"
 
 #include "executor/base/cleanup.h"
-#include "executor/base/path.h"
+#include "executor/base/clock.h"
+#include "executor/process/files.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
-#include <string.h>
+#include <stddef.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static void settle(struct run *run)
@@ -25,6 +26,36 @@ static void on_stream_end(struct capture *capture, void *context)
 	settle(run);
 }
 
+static void on_patience_over(struct event_timer *timer)
+{
+	struct run *run = (struct run *)((char *)timer - offsetof(struct run, patience));
+	size_t dropped = 0;
+
+	for (size_t i = 0; i < 2; i++)
+		if (run->streams[i].input.fd >= 0)
+			dropped += capture_give_up(&run->streams[i]);
+	log_warn(run->log, "Nobody reads the output fast enough: the rest of it is dropped",
+		 log_int("bytes", (int64_t)dropped));
+}
+
+static void arm_patience(struct run *run)
+{
+	int64_t until = run->output_until_ms;
+
+	if (run->output_until_ms == 0 || run->pid > 0 || run->streams_open == 0)
+		return;
+	if (until < run->ended_ms + RUN_READER_MS)
+		until = run->ended_ms + RUN_READER_MS;
+	event_timer_set(&run->patience, until - clock_now_ms());
+}
+
+void run_limit_output(struct run *run, int64_t until_ms)
+{
+	if (run->output_until_ms == 0 || until_ms < run->output_until_ms)
+		run->output_until_ms = until_ms;
+	arm_patience(run);
+}
+
 void run_signal(struct run *run, int signo)
 {
 	if (run->pid > 0)
@@ -40,23 +71,29 @@ void run_reap(struct run *run)
 	if (!child_reap(run->pid, &run->status))
 		return;
 	run->pid = 0;
+	run->ended_ms = clock_now_ms();
 	for (size_t i = 0; i < 2; i++)
 		if (run->streams[i].input.fd >= 0)
 			capture_child_ended(&run->streams[i]);
+	arm_patience(run);
 	settle(run);
 }
 
-static int open_copy(const char *directory, const char *name, int flags, int *ret,
+/* A regular file that is there already is what an earlier attempt, or wrapper, has left. */
+static int open_copy(const struct run *run, const char *name, int flags, int *ret,
 		     struct error *err)
 {
-	char path[PATH_MAX_BYTES];
+	_cleanup_close_ int fd = files_open(run->root, run->container, name,
+					    O_WRONLY | O_CREAT | O_APPEND | flags, err);
+	struct stat st;
 
-	snprintf(path, sizeof(path), "%s/%s", directory, name);
-	*ret = open(path,
-		    O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY |
-			    flags,
-		    0666);
-	return *ret < 0 ? error_errno(err, -errno, "open %s", path) : 0;
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return error_set(err, -EINVAL, "open %s/ctr/%s/%s: not a regular file", run->root,
+				 run->container, name);
+	*ret = TAKE_FD(fd);
+	return 0;
 }
 
 /* Passes what comes out of input_fd (taken over) on to our stdout (stream 0) or stderr (1). */
@@ -102,12 +139,14 @@ static int arrange_streams(struct run *run, struct ends *ends, struct error *err
 {
 	int r = 0;
 
-	if (run->is_captured) {
-		r = open_copy(run->directory, "stdout", run->is_first ? 0 : O_TRUNC,
-			      &run->stdout_copy_fd, err);
-		if (r == 0)
-			r = open_copy(run->directory, "combined", 0, &run->combined_fd, err);
-	}
+	/* An earlier attempt may have removed it. */
+	if (run->keeps_stdout || run->keeps_combined)
+		r = files_make_container_directory(run->root, run->container, err);
+	if (r == 0 && run->keeps_stdout)
+		r = open_copy(run, "stdout", run->is_first ? 0 : O_TRUNC, &run->stdout_copy_fd,
+			      err);
+	if (r == 0 && run->keeps_combined)
+		r = open_copy(run, "combined", 0, &run->combined_fd, err);
 	if (r < 0)
 		return r;
 	if (isatty(STDIN_FILENO)) {
@@ -117,14 +156,15 @@ static int arrange_streams(struct run *run, struct ends *ends, struct error *err
 		ends->in = ends->out = ends->err = run->terminal.slave_fd;
 		return tap_terminal(run, err);
 	}
-	if (!run->is_captured)
-		return 0;
-	r = tap(run, 0, &ends->out, err);
-	return r < 0 ? r : tap(run, 1, &ends->err, err);
+	if (run->keeps_stdout || run->keeps_combined)
+		r = tap(run, 0, &ends->out, err);
+	/* Without an archived log nothing is kept of stderr, and the command may have ours. */
+	return r == 0 && run->keeps_combined ? tap(run, 1, &ends->err, err) : r;
 }
 
 static void release(struct run *run)
 {
+	event_timer_done(&run->patience);
 	for (size_t i = 0; i < 2; i++)
 		capture_done(&run->streams[i]);
 	terminal_done(&run->terminal);
@@ -138,8 +178,11 @@ static int start(struct run *run, const struct command *command, struct error *e
 {
 	struct ends ends = { -1, -1, -1 };
 	bool has_terminal;
-	int r = arrange_streams(run, &ends, err);
+	int r = event_timer_init(&run->patience, run->loop, on_patience_over);
 
+	if (r < 0)
+		return error_errno(err, r, "timerfd");
+	r = arrange_streams(run, &ends, err);
 	has_terminal = run->terminal.slave_fd >= 0;
 	if (r == 0)
 		r = child_spawn(&(struct child_options){ .path = command->argv[0],
@@ -169,6 +212,7 @@ int run_command(struct run *run, const struct command *command, struct error *er
 	run->is_done = false;
 	run->pid = 0;
 	run->streams_open = 0;
+	run->output_until_ms = run->ended_ms = 0;
 	run->stdout_copy_fd = run->combined_fd = -1;
 	run->terminal = (struct terminal){ .master_fd = -1, .slave_fd = -1 };
 	for (size_t i = 0; i < 2; i++)

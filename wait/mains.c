@@ -136,12 +136,19 @@ static void enter_lost(struct mains *mains, size_t i)
 
 /* Signals left in a file (by people, or older executors) go to the wrapper by the channel: it
  * does not look for files as long as it is connected. */
+static void on_file_signal(struct inbox *inbox, int signo)
+{
+	struct mains_inbox *owner = (struct mains_inbox *)inbox;
+	struct mains *mains = owner->mains;
+	size_t i = (size_t)(owner - mains->inboxes);
+
+	if (signo != terminator_sent(&mains->terminator, i))
+		ask(mains, &i, signo, TERMINATION_NO_GRACE_END, TERMINATION_BY_FILE);
+}
+
 static void forward_signal_file(struct mains *mains, size_t i)
 {
-	int signo = files_take_signal(mains->root, mains->template->containers[i]);
-
-	if (signo > 0 && signo != terminator_sent(&mains->terminator, i))
-		ask(mains, &i, signo, TERMINATION_NO_GRACE_END, TERMINATION_BY_FILE);
+	inbox_look(&mains->inboxes[i].inbox, &mains->watch);
 }
 
 static void look(struct event_watch *watch)
@@ -269,6 +276,11 @@ static int watch_directories(struct mains *mains, struct event_loop *loop, struc
 	for (size_t i = 0; i < mains->template->container_count; i++) {
 		const char *container = mains->template->containers[i];
 
+		r = inbox_init(&mains->inboxes[i].inbox, loop, mains->root, container);
+		if (r < 0)
+			return error_errno(err, r, "timerfd");
+		mains->inboxes[i].inbox.on_signal = on_file_signal;
+		mains->inboxes[i].mains = mains;
 		r = files_make_container_directory(mains->root, container, err);
 		if (r < 0)
 			return r;
@@ -297,7 +309,8 @@ int mains_init(struct mains *mains, struct event_loop *loop, const struct templa
 				 .root = root,
 				 .grace_ms = environment->grace_s * 1000 };
 	mains->states = calloc(template->container_count + 1, sizeof(*mains->states));
-	if (!mains->states)
+	mains->inboxes = calloc(template->container_count + 1, sizeof(*mains->inboxes));
+	if (!mains->states || !mains->inboxes)
 		return error_set(err, -ENOMEM, "out of memory");
 	terminator.names = template->containers;
 	terminator.count = template->container_count;
@@ -320,6 +333,9 @@ void mains_done(struct mains *mains)
 	event_timer_done(&mains->deadline);
 	event_timer_done(&mains->kill);
 	event_timer_done(&mains->give_up);
+	for (size_t i = 0; mains->inboxes && i < mains->template->container_count; i++)
+		inbox_done(&mains->inboxes[i].inbox);
+	free(TAKE_PTR(mains->inboxes));
 	terminator_done(&mains->terminator);
 	free(TAKE_PTR(mains->states));
 }

@@ -17,6 +17,7 @@
 #include "executor/base/log.h"
 #include "executor/event/watch.h"
 #include "executor/process/channel.h"
+#include "executor/process/inbox.h"
 #include "executor/template/environment.h"
 #include "executor/template/template.h"
 #include "signal/terminator.h"
@@ -28,6 +29,13 @@ enum main_state {
 	MAIN_ALIVE, /* its wrapper is connected */
 	MAIN_ENDED, /* exit code written */
 	MAIN_LOST, /* its wrapper died without one */
+};
+
+struct mains;
+
+struct mains_inbox {
+	struct inbox inbox;
+	struct mains *mains;
 };
 
 struct mains {
@@ -43,6 +51,7 @@ struct mains {
 	struct event_timer kill; /* SIGTERM was not enough */
 	struct event_timer give_up;
 	enum main_state *states; /* one for each of template->containers */
+	struct mains_inbox *inboxes; /* likewise: their signal files */
 	void (*on_deadline)(struct mains *mains);
 	/* A wrapper has died without an exit code; may be NULL. */
 	void (*on_lost)(struct mains *mains, const char *container);

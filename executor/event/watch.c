@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <sys/inotify.h>
 
 static void on_poll(struct event_timer *timer)
@@ -63,6 +64,15 @@ void event_watch_add(struct event_watch *watch, const char *directory, enum even
 
 	if (watch->source.fd < 0 || inotify_add_watch(watch->source.fd, directory, mask) < 0)
 		start_polling(watch);
+}
+
+void event_watch_add_file(struct event_watch *watch, int fd)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	if (watch->source.fd >= 0)
+		(void)inotify_add_watch(watch->source.fd, path, IN_MODIFY);
 }
 
 void event_watch_done(struct event_watch *watch)

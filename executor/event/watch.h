@@ -29,4 +29,8 @@ enum event_watch_kind {
  * before is not reported. Falls back to polling instead of failing. */
 void event_watch_add(struct event_watch *watch, const char *directory, enum event_watch_kind kind);
 
+/* Each write to an open file as well, for as long as somebody has it open. Best effort: what cannot
+ * be watched is noticed when something else happens. */
+void event_watch_add_file(struct event_watch *watch, int fd);
+
 void event_watch_done(struct event_watch *watch);

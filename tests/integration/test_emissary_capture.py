@@ -20,6 +20,10 @@ CAPTURED = {"ARGO_INCLUDE_SCRIPT_OUTPUT": "true"}
 F_SETPIPE_SZ = 1031
 
 
+def archive_logs() -> None:
+    write_template(archiveLocation={"archiveLogs": True})
+
+
 def kept(file: str = "stdout") -> bytes:
     return container_file(file).read_bytes()
 
@@ -37,6 +41,7 @@ OUTPUTS = ("pipe", "file", "null", "socket")
 def test_twenty_megabytes_with_every_byte(output: str) -> None:
     data = os.urandom(10 << 20) + bytes(10 << 20) + os.urandom(12345) + b"no newline"
     Path("/tmp/data").write_bytes(data)
+    archive_logs()
     if output == "pipe":
         assert digest(run("cat", "/tmp/data", env=CAPTURED).stdout) == digest(data)
     elif output == "socket":
@@ -62,6 +67,7 @@ def by_socket(*command: str) -> bytes:
 
 @in_room
 def test_which_stream_goes_where() -> None:
+    archive_logs()
     script = "printf out; printf err >&2; printf end"
     result = run("sh", "-c", script, env=CAPTURED)
     assert result.stdout == b"outend"
@@ -72,19 +78,22 @@ def test_which_stream_goes_where() -> None:
 
 @in_room
 def test_what_asks_for_a_copy() -> None:
+    """The result is made of `stdout`, the archived log of `combined`: no more than is wanted."""
     run("echo", "x")
     assert not container_file("stdout").exists() and not container_file("combined").exists()
     run("echo", "x", env={"ARGO_INCLUDE_SCRIPT_OUTPUT": "false"})
     assert not container_file("stdout").exists()
-    write_template(archiveLocation={"archiveLogs": True})
-    run("echo", "x")
-    assert kept() == kept("combined") == b"x\n"
     run("echo", "y", name="side", env=CAPTURED)
     assert container_file("stdout", "side").read_bytes() == b"y\n"
+    assert not container_file("combined", "side").exists()
+    archive_logs()
+    run("echo", "x")
+    assert kept("combined") == b"x\n" and not container_file("stdout").exists()
 
 
 @in_room
 def test_a_command_without_output() -> None:
+    archive_logs()
     assert run("true", env=CAPTURED).returncode == 0
     assert kept() == kept("combined") == b""
 
@@ -159,6 +168,7 @@ def test_a_stalled_reader_does_not_hold_back_signals() -> None:
 @in_room
 def test_a_reader_that_is_gone(is_socket: bool) -> None:
     """The log is lost, the copy is not, and the command does not even notice."""
+    archive_logs()
     ours, theirs = socket.socketpair()
     read_fd, write_fd = os.pipe()
     script = "echo first; sleep 0.1; head -c 500000 /dev/zero; echo last; exit 6"
@@ -254,6 +264,7 @@ def test_a_full_disk_stops_the_copy_not_the_log() -> None:
 @in_room
 def test_copies_grow_from_run_to_run() -> None:
     """A container that is started again by the kubelet keeps what was logged before."""
+    archive_logs()
     for text in ("a", "b"):
         run("printf", text, env=CAPTURED)
     assert kept("combined") == b"ab"
@@ -262,6 +273,7 @@ def test_copies_grow_from_run_to_run() -> None:
 @in_room
 def test_many_streams_of_one_pipe() -> None:
     """stdout and stderr may be one and the same file of ours."""
+    archive_logs()
     script = "for i in $(seq 2000); do echo $i; echo $i >&2; done"
     result = run("bash", "-c", script, env=CAPTURED, stderr=subprocess.STDOUT)
     lines = sorted(line for line in result.stdout.split(b"\n") if line.isdigit())

@@ -297,6 +297,7 @@ def test_names_that_no_container_has() -> None:
 @in_room
 def test_modes_of_what_others_have_to_reach() -> None:
     """Containers of a pod may run under different users."""
+    write_template(archiveLocation={"archiveLogs": True})
     old = os.umask(0o77)
     run("true", env={"ARGO_INCLUDE_SCRIPT_OUTPUT": "true"})
     os.umask(old)

@@ -171,7 +171,12 @@ def test_how_often_a_command_is_tried(retries: object, wanted: int) -> None:
 
 @in_room
 def test_success_ends_the_attempts_and_its_output_is_the_result() -> None:
-    declare(member("a"), retries=5)
+    archive = {"archiveLocation": {"archiveLogs": True}}
+    write_template(
+        container=None,
+        containerSet={"containers": [member("a")], "retryStrategy": {"retries": 5}},
+        **archive,
+    )
     env = {"ARGO_INCLUDE_SCRIPT_OUTPUT": "true"}
     script = COUNT + "[ $(wc -l </tmp/tries) -ge 3 ]"
     assert run("sh", "-c", script, name="a", env=env).returncode == 0

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
+import stat
 import subprocess
 import time
 from collections.abc import Iterator
@@ -164,6 +166,14 @@ def test_ways_to_write_the_file(write) -> None:
         assert recorded(process) == [15]
 
 
+def bind(path: Path) -> None:
+    socket.socket(socket.AF_UNIX).bind(str(path))
+
+
+def device(path: Path) -> None:
+    os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, 5))  # zero
+
+
 @in_room
 def test_files_that_name_no_signal() -> None:
     with recording(last=15) as (process, _wrapper):
@@ -175,13 +185,16 @@ def test_files_that_name_no_signal() -> None:
         until(lambda: not path.is_symlink())
         path.symlink_to("/nowhere")
         until(lambda: not path.is_symlink())
-        os.mkfifo(path)
+        for make in (os.mkfifo, Path.mkdir, bind, device):
+            make(path)
+            until(lambda: not os.path.lexists(path))
+        full = path.with_name("full")
+        full.mkdir()
+        (full / "x").touch()
+        full.rename(path)
         time.sleep(0.05)
-        path.unlink()
-        path.mkdir()
-        time.sleep(0.05)
-        assert process.poll() is None
-        path.rmdir()
+        assert process.poll() is None and path.is_dir()  # not ours to empty
+        path.rename(full)
         pick_up(15)
         assert recorded(process) == [15]
 

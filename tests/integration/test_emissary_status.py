@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import pty
 import signal
 import subprocess
 
 import pytest
 
+from tests.modes import MODES, status
 from tests.room import (
     SUBJECT,
     container_file,
@@ -19,30 +19,11 @@ from tests.room import (
     start,
     until,
 )
+from tests.signal_table import Effect, numbers
 
-MODES = ("inherited", "captured", "terminal")
-
-STOPS = {signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}
-HARMLESS = {signal.SIGCHLD, signal.SIGURG, signal.SIGWINCH, signal.SIGCONT}
-ENDING = [number for number in range(1, 65) if number not in STOPS | HARMLESS]
-
-
-def status(mode: str, *command: str) -> tuple[int, str | None]:
-    """Exit status and `exitcode` of a wrapper whose command ends so."""
-    container_file("exitcode").unlink(missing_ok=True)
-    if mode == "terminal":
-        return terminal_status(*command)
-    env = {"ARGO_INCLUDE_SCRIPT_OUTPUT": "true"} if mode == "captured" else {}
-    return run(*command, env=env).returncode, exit_code()
-
-
-def terminal_status(*command: str) -> tuple[int, str | None]:
-    master, slave = pty.openpty()
-    with start(*command, stdin=slave, stdout=slave, stderr=slave) as process:
-        os.close(slave)
-        process.wait(60)
-    os.close(master)
-    return process.returncode, exit_code()
+ENDING = numbers(effect=Effect.ENDS)
+HARMLESS = numbers(effect=Effect.NOTHING)
+STOPS = numbers(effect=Effect.STOPS)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -63,7 +44,7 @@ def test_every_signal_that_ends_the_command(mode: str) -> None:
 
 @in_room
 def test_a_stopped_command_is_still_running() -> None:
-    for number in sorted(STOPS):
+    for number in STOPS:
         with start(SUBJECT, "die", str(number)) as process:
             child = first_child(process.pid)
             stat = f"/proc/{child}/stat"

@@ -26,6 +26,7 @@ from tests.room import (
     in_room,
     start,
     until,
+    write_template,
 )
 
 CONTROL_C, CONTROL_D, CONTROL_BACKSLASH = b"\x03", b"\x04", b"\x1c"
@@ -180,6 +181,7 @@ def test_signals_are_forwarded_here_too() -> None:
 def test_everything_that_is_printed_arrives(is_captured: bool) -> None:
     terminal = Terminal()
     env = {"ARGO_INCLUDE_SCRIPT_OUTPUT": "true"} if is_captured else {}
+    write_template(archiveLocation={"archiveLogs": is_captured})
     script = "seq 20000; printf last"
     with at_terminal("bash", "-c", script, terminal=terminal, env=env) as process:
         terminal.read_until(rb"20000\r\nlast$", seconds=30)

@@ -7,6 +7,10 @@
  *				with 0 if it survives
  *	subject record LAST	says "ready", then one line for each signal that it gets; ends with 0
  *				after LAST. SIGKILL apart, no other signal ends it
+ *	subject idle		says "ready" and does nothing for ever, every signal unblocked and with
+ *				its default action
+ *	subject reflect PID	sends each signal to that process and writes down which ones come back:
+ *				one line of JSON, {"number": [numbers], …}; 64 must always come back
  *	subject zombies COUNT	leaves COUNT children that end and that nobody has waited for
  *
  * Signals are handled by plain system calls: libc hides 32 and 33.
@@ -154,13 +158,59 @@ static int show(char **argv)
 	return fflush(stdout) != 0;
 }
 
-static int die(int signo)
+static void set_default(int signo)
 {
 	struct action standard = { .handler = 0 };
 
 	syscall(SYS_rt_sigaction, signo, &standard, NULL, sizeof(standard.mask));
+}
+
+static int die(int signo)
+{
+	set_default(signo);
 	set_mask(SIG_SETMASK, 0, NULL);
 	return kill(getpid(), signo) < 0 ? 1 : 0;
+}
+
+static _Noreturn void idle(void)
+{
+	for (int i = 1; i <= SIGNALS_MAX; i++)
+		set_default(i);
+	set_mask(SIG_SETMASK, 0, NULL);
+	puts("ready");
+	fflush(stdout);
+	for (;;)
+		pause();
+}
+
+/* Pending signals are delivered in the order of their numbers: what comes at all comes before 64. */
+static int reflect(pid_t pid)
+{
+	const struct timespec patience = { .tv_sec = 10 };
+	uint64_t all = ~0ULL;
+
+	set_mask(SIG_SETMASK, all, NULL);
+	printf("{");
+	for (int i = 1; i <= SIGNALS_MAX; i++) {
+		const char *separator = "";
+
+		if (kill(pid, i) < 0 || (i < SIGNALS_MAX && kill(pid, SIGNALS_MAX) < 0))
+			return 1;
+		printf("%s\"%d\": [", i > 1 ? ", " : "", i);
+		for (;;) {
+			long got = syscall(SYS_rt_sigtimedwait, &all, NULL, &patience, sizeof(all));
+
+			if (got < 0 && errno != EINTR)
+				return 1;
+			if (got == SIGNALS_MAX)
+				break;
+			printf("%s%ld", separator, got);
+			separator = ", ";
+		}
+		printf("]");
+	}
+	puts("}");
+	return fflush(stdout) != 0;
 }
 
 static int record(int last)
@@ -213,6 +263,10 @@ int main(int argc, char **argv)
 		return die(number);
 	if (strcmp(what, "record") == 0)
 		return record(number);
+	if (strcmp(what, "idle") == 0)
+		idle();
+	if (strcmp(what, "reflect") == 0)
+		return reflect(number);
 	if (strcmp(what, "zombies") == 0)
 		return leave_zombies(number);
 	fprintf(stderr, "subject: what?\n");

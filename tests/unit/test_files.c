@@ -1,5 +1,7 @@
 #include "executor/process/files.h"
 
+#include "executor/base/path.h"
+
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,29 +17,28 @@
 
 static const struct {
 	const char *content;
-	int code; /* as an exit code */
-	int signo; /* as a signal */
+	int code;
 } cases[] = {
-	{ "0", 0, -EINVAL },
-	{ "1", 1, 1 },
-	{ "15\n", 15, 15 },
-	{ " \t9\r\n", 9, 9 },
-	{ "64", 64, 64 },
-	{ "65", 65, -EINVAL },
-	{ "143", 143, -EINVAL },
-	{ "255", 255, -EINVAL },
-	{ "256", -EINVAL, -EINVAL },
-	{ "-1", -EINVAL, -EINVAL },
-	{ "-9223372036854775808", -EINVAL, -EINVAL },
-	{ "99999999999999999999", -EINVAL, -EINVAL },
-	{ "", -EAGAIN, -EAGAIN },
-	{ "\n", -EAGAIN, -EAGAIN },
-	{ "junk", -EINVAL, -EINVAL },
-	{ "15 15", -EINVAL, -EINVAL },
-	{ "15x", -EINVAL, -EINVAL },
-	{ "0x0f", -EINVAL, -EINVAL },
-	{ "SIGTERM", -EINVAL, -EINVAL },
-	{ "1.5", -EINVAL, -EINVAL },
+	{ "0", 0 },
+	{ "1", 1 },
+	{ "15\n", 15 },
+	{ " \t9\r\n", 9 },
+	{ "64", 64 },
+	{ "65", 65 },
+	{ "143", 143 },
+	{ "255", 255 },
+	{ "256", -EINVAL },
+	{ "-1", -EINVAL },
+	{ "-9223372036854775808", -EINVAL },
+	{ "99999999999999999999", -EINVAL },
+	{ "", -EAGAIN },
+	{ "\n", -EAGAIN },
+	{ "junk", -EINVAL },
+	{ "15 15", -EINVAL },
+	{ "15x", -EINVAL },
+	{ "0x0f", -EINVAL },
+	{ "SIGTERM", -EINVAL },
+	{ "1.5", -EINVAL },
 };
 
 static int read_code(void)
@@ -48,30 +49,16 @@ static int read_code(void)
 	return r < 0 ? r : code;
 }
 
-static bool has_signal(void)
-{
-	struct stat st;
-
-	return lstat(scratch_path("ctr/main/signal"), &st) == 0;
-}
-
 static void test_numbers(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		scratch_write("ctr/main/exitcode", cases[i].content);
-		scratch_write("ctr/main/signal", cases[i].content);
 		if (read_code() != cases[i].code)
 			fail_msg("exit code \"%s\": %d", cases[i].content, read_code());
-		assert_int_equal(files_take_signal(scratch_path(""), "main"), cases[i].signo);
-		/* Taken, unless its writer is not ready. */
-		assert_int_equal(has_signal(), cases[i].signo == -EAGAIN);
 	}
 	unlink(scratch_path("ctr/main/exitcode"));
-	unlink(scratch_path("ctr/main/signal"));
 	assert_int_equal(read_code(), -ENOENT);
-	assert_int_equal(files_take_signal(scratch_path(""), "main"), -ENOENT);
-	assert_int_equal(files_take_signal(scratch_path(""), "nobody"), -ENOENT);
 }
 
 static void test_nul_and_size(void **state)
@@ -93,29 +80,62 @@ static void test_nul_and_size(void **state)
 	unlink(scratch_path("ctr/main/exitcode"));
 }
 
-/* Links are not followed, nothing blocks, and what can be removed is. */
+/* Links are not followed, nothing blocks, and the code comes in the place of anything. */
 static void test_odd_files(void **state)
 {
-	char signal_file[200];
+	char path[200];
 
 	(void)state;
-	snprintf(signal_file, sizeof(signal_file), "%s", scratch_path("ctr/main/signal"));
+	snprintf(path, sizeof(path), "%s", scratch_path("ctr/main/exitcode"));
 	scratch_write("outside", "15");
-	assert_int_equal(symlink(scratch_path("outside"), signal_file), 0);
-	assert_int_equal(files_take_signal(scratch_path(""), "main"), -EINVAL);
-	assert_false(has_signal());
+	for (int kind = 0; kind < 4; kind++) {
+		if (kind == 0)
+			assert_int_equal(symlink(scratch_path("outside"), path), 0);
+		else if (kind == 1)
+			assert_int_equal(mkfifo(path, 0600), 0);
+		else
+			assert_int_equal(mkdir(path, 0700), 0);
+		if (kind == 3)
+			scratch_write("ctr/main/exitcode/full", "x");
+		assert_int_equal(read_code(), kind == 1 ? -EAGAIN : -EINVAL);
+		assert_int_equal(files_write_exit_code(scratch_path(""), "main", kind, NULL), 0);
+		assert_int_equal(read_code(), kind);
+		unlink(path);
+	}
 	assert_string_equal(scratch_read("outside"), "15");
-	assert_int_equal(mkfifo(signal_file, 0600), 0);
-	assert_true(files_take_signal(scratch_path(""), "main") < 0);
-	unlink(signal_file);
-	assert_int_equal(mkdir(signal_file, 0700), 0);
-	assert_int_equal(files_take_signal(scratch_path(""), "main"), -EINVAL);
-	rmdir(signal_file);
-	assert_int_equal(symlink(scratch_path("outside"), scratch_path("ctr/main/exitcode")), 0);
-	assert_int_equal(read_code(), -EINVAL);
-	assert_true(files_write_exit_code(scratch_path(""), "main", 3, NULL) < 0);
-	assert_string_equal(scratch_read("outside"), "15");
-	unlink(scratch_path("ctr/main/exitcode"));
+}
+
+/* A link in the place of the directory leads nobody elsewhere. */
+static void test_odd_directories(void **state)
+{
+	static const char *const names[] = { "ctr/odd", "ctr" };
+	char path[200], other[200];
+	struct stat st;
+
+	(void)state;
+	snprintf(other, sizeof(other), "%s", scratch_path("elsewhere"));
+	assert_int_equal(mkdir(other, 0777), 0);
+	assert_int_equal(rename(scratch_path("ctr"), scratch_path("aside")), 0);
+	assert_int_equal(mkdir(scratch_path("ctr"), 0777), 0);
+	for (size_t i = 0; i < 2; i++) {
+		snprintf(path, sizeof(path), "%s", scratch_path(names[i]));
+		path_remove_tree(path, NULL);
+		assert_int_equal(symlink(other, path), 0);
+		assert_true(files_write_exit_code(scratch_path(""), "odd", 3, NULL) < 0);
+		assert_true(files_write_signal(scratch_path(""), "odd", 15, NULL) < 0);
+		assert_true(files_remove(scratch_path(""), "odd", "x") < 0);
+		assert_int_equal(files_make_container_directory(scratch_path(""), "odd", NULL), 0);
+		assert_int_equal(files_write_exit_code(scratch_path(""), "odd", 3, NULL), 0);
+		assert_int_equal(lstat(path, &st), 0);
+		assert_true(S_ISDIR(st.st_mode));
+	}
+	assert_int_equal(rmdir(other), 0); /* nothing has come into it */
+	path_remove_tree(scratch_path("ctr"), NULL);
+	scratch_write("ctr", "a file");
+	assert_int_equal(files_make_container_directory(scratch_path(""), "odd", NULL), 0);
+	assert_int_equal(scratch_mode("ctr"), 0777);
+	path_remove_tree(scratch_path("ctr"), NULL);
+	assert_int_equal(rename(scratch_path("aside"), scratch_path("ctr")), 0);
 }
 
 static void test_written_is_read(void **state)
@@ -132,8 +152,6 @@ static void test_written_is_read(void **state)
 	for (int signo = 1; signo <= 64; signo++) {
 		assert_int_equal(files_write_signal(scratch_path(""), "main", signo, NULL), 0);
 		assert_int_equal(scratch_mode("ctr/main/signal"), 0666);
-		assert_int_equal(files_take_signal(scratch_path(""), "main"), signo);
-		assert_false(has_signal());
 	}
 	umask(saved);
 }
@@ -146,7 +164,7 @@ static void test_errors_name_the_file(void **state)
 	(void)state;
 	assert_int_equal(files_write_exit_code(scratch_path(""), "nobody", 0, &err), -ENOENT);
 	snprintf(expected, sizeof(expected), "open %s: no such file or directory",
-		 scratch_path("ctr/nobody/exitcode"));
+		 scratch_path("ctr/nobody"));
 	assert_string_equal(err.message, expected);
 }
 
@@ -179,6 +197,7 @@ int main(void)
 		cmocka_unit_test(test_numbers),
 		cmocka_unit_test(test_nul_and_size),
 		cmocka_unit_test(test_odd_files),
+		cmocka_unit_test(test_odd_directories),
 		cmocka_unit_test(test_written_is_read),
 		cmocka_unit_test(test_errors_name_the_file),
 		cmocka_unit_test(test_directories_are_everybodys),

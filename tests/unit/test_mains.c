@@ -3,6 +3,7 @@
 #include "executor/process/files.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -16,6 +17,7 @@
 static const char members[] = "{\"containerSet\":{\"containers\":[{\"name\":\"a\"},"
 			      "{\"name\":\"b\",\"dependencies\":[\"a\"]}]}}";
 
+static char root[64]; /* what scratch_path() returns does not last */
 static struct event_loop *loop;
 static struct template *template;
 static struct mains mains;
@@ -27,7 +29,7 @@ static void start(int64_t grace_s)
 	struct error err = ERROR_NONE;
 
 	assert_int_equal(template_parse(members, strlen(members), "test", &template, &err), 0);
-	if (mains_init(&mains, loop, template, &environment, scratch_path(""), &quiet, &err) < 0)
+	if (mains_init(&mains, loop, template, &environment, root, &quiet, &err) < 0)
 		fail_msg("%s", err.message);
 }
 
@@ -110,11 +112,12 @@ static void test_finishing_up(void **state)
 	run();
 	mains_finish_up(&mains);
 	assert_false(mains.is_done);
-	assert_int_equal(files_take_signal(scratch_path(""), "a"), -ENOENT);
-	assert_int_equal(files_take_signal(scratch_path(""), "b"), SIGTERM);
+	assert_int_equal(access(scratch_path("ctr/a/signal"), F_OK), -1);
+	assert_string_equal(scratch_read("ctr/b/signal"), "15");
+	assert_int_equal(unlink(scratch_path("ctr/b/signal")), 0);
 	/* A second request changes nothing. */
 	mains_finish_up(&mains);
-	assert_int_equal(files_take_signal(scratch_path(""), "b"), -ENOENT);
+	assert_int_equal(access(scratch_path("ctr/b/signal"), F_OK), -1);
 	channel_client_done(&a);
 	run();
 	assert_true(mains.is_done);
@@ -147,6 +150,86 @@ static void test_late_wrapper(void **state)
 	stop();
 }
 
+/* Lost is final: the code 137 is out, and others may have acted on it. */
+static void test_a_hello_after_the_loss(void **state)
+{
+	struct channel_client a, again, b;
+	int code = -1;
+
+	(void)state;
+	unlink(scratch_path("ctr/a/exitcode"));
+	unlink(scratch_path("ctr/b/exitcode"));
+	start(30);
+	connect_as(&a, "a");
+	connect_as(&b, "b");
+	run();
+	channel_client_done(&a);
+	run();
+	connect_as(&again, "a");
+	run();
+	assert_int_equal(mains_count(&mains, MAIN_LOST), 1);
+	assert_int_equal(mains_count(&mains, MAIN_ALIVE), 1);
+	channel_client_done(&b);
+	run();
+	assert_true(mains.is_done); /* whoever that is, is not waited for */
+	channel_client_done(&again);
+	run();
+	assert_int_equal(mains_count(&mains, MAIN_LOST), 2);
+	assert_int_equal(files_read_exit_code(root, "a", &code), 0);
+	assert_int_equal(code, 137);
+	stop();
+}
+
+/* Somebody else says that he is a, and leaves: the real one is still there. */
+static void test_a_second_hello(void **state)
+{
+	struct channel_client a, forger;
+
+	(void)state;
+	unlink(scratch_path("ctr/a/exitcode"));
+	unlink(scratch_path("ctr/b/exitcode"));
+	start(30);
+	connect_as(&a, "a");
+	run();
+	connect_as(&forger, "a");
+	run();
+	channel_client_done(&forger);
+	run();
+	assert_int_equal(mains_count(&mains, MAIN_ALIVE), 1);
+	assert_int_equal(mains_count(&mains, MAIN_LOST), 0);
+	channel_client_done(&a);
+	run();
+	assert_int_equal(mains_count(&mains, MAIN_LOST), 1);
+	stop();
+}
+
+/* A signal file that is written in two pieces, and then again by who has it open. */
+static void test_a_careless_signal_file(void **state)
+{
+	struct channel_client a;
+	int fd;
+
+	(void)state;
+	unlink(scratch_path("ctr/a/exitcode"));
+	unlink(scratch_path("ctr/b/exitcode"));
+	start(30);
+	connect_as(&a, "a");
+	run();
+	fd = open(scratch_path("ctr/a/signal"), O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+	assert_int_equal(write(fd, "1", 1), 1);
+	run();
+	assert_int_equal(terminator_sent(&mains.terminator, 0), 0);
+	assert_int_equal(write(fd, "5", 1), 1);
+	run();
+	assert_int_equal(terminator_sent(&mains.terminator, 0), SIGTERM);
+	assert_int_equal(pwrite(fd, "9 ", 2, 0), 2);
+	run();
+	assert_int_equal(terminator_sent(&mains.terminator, 0), SIGKILL);
+	close(fd);
+	channel_client_done(&a);
+	stop();
+}
+
 /* The longest grace period that an environment can hold is no short one. */
 static void test_endless_grace(void **state)
 {
@@ -170,7 +253,10 @@ static void test_endless_grace(void **state)
 static int set_up(void **state)
 {
 	loop = event_loop_new();
-	return loop ? scratch_set_up(state) : -1;
+	if (!loop || scratch_set_up(state) < 0)
+		return -1;
+	snprintf(root, sizeof(root), "%s", scratch_path(""));
+	return 0;
 }
 
 static int tear_down(void **state)
@@ -183,6 +269,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_dependants_of_a_lost_wrapper_go_on),
+		cmocka_unit_test(test_a_hello_after_the_loss),
+		cmocka_unit_test(test_a_second_hello),
+		cmocka_unit_test(test_a_careless_signal_file),
 		cmocka_unit_test(test_finishing_up),
 		cmocka_unit_test(test_late_wrapper),
 		cmocka_unit_test(test_endless_grace),
