@@ -72,6 +72,7 @@ void run_reap(struct run *run)
 		return;
 	run->pid = 0;
 	run->ended_ms = clock_now_ms();
+	terminal_child_ended(&run->terminal);
 	for (size_t i = 0; i < 2; i++)
 		if (run->streams[i].input.fd >= 0)
 			capture_child_ended(&run->streams[i]);
@@ -194,14 +195,10 @@ static int start(struct run *run, const struct command *command, struct error *e
 							 .has_terminal = has_terminal,
 							 .signals = run->signals },
 				&run->pid, err);
-	if (has_terminal) {
-		terminal_started(&run->terminal);
-	} else {
-		if (ends.out >= 0)
-			close(ends.out);
-		if (ends.err >= 0)
-			close(ends.err);
-	}
+	if (!has_terminal && ends.out >= 0)
+		close(ends.out);
+	if (!has_terminal && ends.err >= 0)
+		close(ends.err);
 	return r;
 }
 

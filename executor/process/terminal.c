@@ -95,7 +95,7 @@ int terminal_init(struct terminal *terminal, struct event_loop *loop)
 	return event_add(loop, &terminal->input, EPOLLIN);
 }
 
-void terminal_started(struct terminal *terminal)
+void terminal_child_ended(struct terminal *terminal)
 {
 	if (terminal->slave_fd >= 0)
 		close(TAKE_FD(terminal->slave_fd));
@@ -108,7 +108,7 @@ void terminal_done(struct terminal *terminal)
 	if (terminal->is_raw)
 		tcsetattr(STDIN_FILENO, TCSANOW, &terminal->saved);
 	terminal->is_raw = false;
-	terminal_started(terminal);
+	terminal_child_ended(terminal);
 	if (terminal->master_fd >= 0)
 		close(TAKE_FD(terminal->master_fd));
 }

@@ -19,7 +19,8 @@ struct terminal {
 	size_t pending, written; /* bytes of typed; those that the pty has */
 	struct termios saved;
 	int master_fd; /* -1 = not in use; reads are done by its capture */
-	int slave_fd; /* for the child; closed by terminal_started() */
+	int slave_fd; /* for the child; ours as long as it lives: it may close all of its own, and the
+		       * pty would hang up, but open /dev/tty again */
 	bool is_raw;
 };
 
@@ -27,8 +28,8 @@ struct terminal {
  * 0 or a negative errno. */
 int terminal_init(struct terminal *terminal, struct event_loop *loop);
 
-/* The child has its end now. */
-void terminal_started(struct terminal *terminal);
+/* The child has ended: the pty hangs up as soon as no descendant has it open. */
+void terminal_child_ended(struct terminal *terminal);
 
 /* Copies the window size of our terminal (on SIGWINCH). */
 void terminal_resize(struct terminal *terminal);

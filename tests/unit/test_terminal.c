@@ -155,7 +155,7 @@ static int own_terminal(void *context)
 	options.stdin_fd = options.stdout_fd = options.stderr_fd = terminal.slave_fd;
 	if (child_spawn(&options, &pid, &err) < 0)
 		return __LINE__;
-	terminal_started(&terminal);
+	terminal_child_ended(&terminal);
 	if (terminal.slave_fd != -1)
 		return __LINE__;
 	if (!comes(terminal.master_fd, "yes\n"))
