@@ -289,27 +289,6 @@ def test_everything_is_deleted(has_wait: bool) -> None:
         server.close()
 
 
-REPLACEMENTS = {
-    "a file": "rm -rf ctr; echo x >ctr",
-    "a link": "rm -rf ctr/main; ln -s /tmp/elsewhere ctr/main",
-    "a directory": "mkdir ctr/main/exitcode",
-    "a link for the code": "ln -s /tmp/victim ctr/main/exitcode",
-    "a pipe": "mkfifo ctr/main/exitcode",
-    "read-only": "chmod 0 ctr/main ctr",
-}
-
-
-@in_room
-def test_everything_is_replaced() -> None:
-    Path("/tmp/elsewhere").mkdir()
-    Path("/tmp/victim").write_text("mine")
-    for what, script in REPLACEMENTS.items():
-        result = run("sh", "-c", f"cd /var/run/argo; {script}; exit 9", seconds=10)
-        assert result.returncode == 9, what
-        assert Path("/tmp/victim").read_text() == "mine", what
-        subprocess.run(["sh", "-c", "rm -rf /var/run/argo/ctr"], check=True)
-
-
 @in_room
 def test_a_command_that_writes_its_own_exit_code() -> None:
     script = "printf 77777777 >/var/run/argo/ctr/main/exitcode; exit 9"
