@@ -17,6 +17,19 @@ const char *files_container_path(const char *root, const char *container, const 
 	return buffer;
 }
 
+/* There may have been a umask, or a command that shuts us out. The descriptor, not the name, is
+ * changed: the name may be a link by now. */
+static void admit_everybody(int fd)
+{
+	struct stat st;
+	char path[32];
+
+	if (fstat(fd, &st) < 0 || (st.st_mode & 0777) == 0777)
+		return;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	(void)!chmod(path, 0777); /* another user's: what can be done will show */
+}
+
 /* A directory called `name` in parent_fd, for everybody. Containers share the place: what else
  * somebody has put there, a link to elsewhere above all, has to give way. The descriptor or a
  * negative errno. */
@@ -29,12 +42,8 @@ static int make_directory(int parent_fd, const char *name)
 		unlinkat(parent_fd, name, 0);
 	else if (fd >= 0 || errno != ENOENT)
 		return fd < 0 ? -errno : fd;
-	if (mkdirat(parent_fd, name, 0777) == 0) {
-		if (fchmodat(parent_fd, name, 0777, 0) < 0) /* there may be a umask */
-			return -errno;
-	} else if (errno != EEXIST) {
+	if (mkdirat(parent_fd, name, 0777) < 0 && errno != EEXIST)
 		return -errno;
-	}
 	fd = openat(parent_fd, name, flags);
 	return fd < 0 ? -errno : fd;
 }
@@ -52,8 +61,12 @@ int files_make_container_directory(const char *root, const char *container, stru
 	parent_fd = make_directory(root_fd, "ctr");
 	if (parent_fd < 0)
 		return error_errno(err, parent_fd, "mkdir %s/ctr", root);
+	admit_everybody(parent_fd);
 	fd = make_directory(parent_fd, container);
-	return fd < 0 ? error_errno(err, fd, "mkdir %s/ctr/%s", root, container) : 0;
+	if (fd < 0)
+		return error_errno(err, fd, "mkdir %s/ctr/%s", root, container);
+	admit_everybody(fd);
+	return 0;
 }
 
 static int open_directory(const char *root, const char *container, struct error *err)

@@ -103,6 +103,14 @@ def test_what_is_not_ours_to_replace() -> None:
 
 
 @in_room
+def test_a_directory_that_is_shut() -> None:
+    """By its owner, who runs the wrapper too: opened again."""
+    script = f"cd {VRA}; chmod 0 ctr/main ctr; exit 9"
+    result = run("sh", "-c", script, preexec_fn=become_ordinary)
+    assert (result.returncode, exit_code()) == (9, "9")
+
+
+@in_room
 def test_captured_files_between_attempts() -> None:
     """A member that removes what its attempt has left runs again all the same."""
     write_template(

@@ -112,6 +112,21 @@ def test_settings_are_raw_meanwhile_and_restored() -> None:
         assert exit_code() == str(code)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+@in_room
+def test_settings_after_a_signal(number: int) -> None:
+    terminal = Terminal()
+    before = terminal.settings()
+    with at_terminal("sleep", "60", terminal=terminal) as process:
+        until(lambda: not terminal.settings()[3] & termios.ICANON)
+        if number == signal.SIGKILL:
+            container_file("signal").write_text("9")
+        else:
+            os.kill(process.pid, number)
+        assert process.wait(10) == 128 + number
+    assert terminal.settings() == before
+
+
 @in_room
 def test_settings_after_a_command_that_could_not_be_started() -> None:
     terminal = Terminal()
