@@ -251,7 +251,7 @@ def limited(which: int, number: int, is_ordinary: bool = False) -> Callable[[], 
 def test_too_few_descriptors(mode: str) -> None:
     """It runs the command, or says what was missing; status and file agree where there is one."""
     outcomes = set()
-    for number in range(3, 25):
+    for number in range(4, 25):  # with fewer, the loader of a dynamic binary gives up
         container_file("exitcode").unlink(missing_ok=True)
         limit = limited(resource.RLIMIT_NOFILE, number)
         options = {"preexec_fn": limit, "stderr": open("/tmp/err", "wb")}
@@ -267,7 +267,8 @@ def test_too_few_descriptors(mode: str) -> None:
 @in_room
 def test_no_process_left_to_start() -> None:
     limit = limited(resource.RLIMIT_NPROC, 0, is_ordinary=True)
-    result = run(SUBJECT, "exit", "0", preexec_fn=limit)
+    env = {"ASAN_OPTIONS": "detect_leaks=0"}  # by a thread, where there are sanitizers
+    result = run(SUBJECT, "exit", "0", preexec_fn=limit, env=env)
     assert (result.returncode, exit_code()) == (64, "64")
     assert f"fork/exec {SUBJECT}: fork: resource temporarily unavailable" in result.stderr.decode()
 
