@@ -49,6 +49,8 @@ int fd_write_patiently(int fd, const void *data, size_t size, int patience_ms)
 	struct pollfd room = { .fd = own_fd >= 0 ? own_fd : fd, .events = POLLOUT };
 	const char *p = data;
 
+	if (fd < 0)
+		return -EBADF; /* poll would wait */
 	while (size > 0) {
 		int ready = poll(&room, 1, patience_ms);
 		ssize_t n;

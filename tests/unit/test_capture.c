@@ -480,6 +480,34 @@ static int tear_down(void **state)
 	return 0;
 }
 
+/* What is kept is whole, what the reader has not taken is counted, and the stream ends at once. */
+static void test_given_up(void **state)
+{
+	static char text[60000];
+	size_t heard_bytes = 0;
+
+	(void)state;
+	start_with_pipe();
+	assert_int_equal(fcntl(it.output_fd, F_SETPIPE_SZ, 4096), 4096);
+	memset(text, 'x', sizeof(text));
+	assert_int_equal(capture_give_up(&it.capture), 0); /* not while the child lives */
+	assert_int_equal(write(it.child_fd, text, sizeof(text)), sizeof(text));
+	close_child();
+	capture_child_ended(&it.capture);
+	assert_int_equal(event_loop_pause(it.loop, 2 * CAPTURE_ORPHAN_MS), 0);
+	assert_false(it.is_ended);
+	assert_int_equal(capture_give_up(&it.capture), sizeof(text) - 4096);
+	wait_for_end();
+	assert_int_equal(capture_give_up(&it.capture), 0);
+	for (ssize_t n; heard_bytes < 4096; heard_bytes += (size_t)n) {
+		n = read(it.reader_fd, text, sizeof(text));
+		assert_true(n > 0);
+	}
+	assert_int_equal(lseek(it.copies[0], 0, SEEK_END), sizeof(text));
+	assert_int_equal(lseek(it.copies[1], 0, SEEK_END), sizeof(text));
+	stop();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -491,6 +519,7 @@ int main(void)
 		cmocka_unit_test(test_reader_goes_while_it_is_full),
 		cmocka_unit_test(test_orphan_holds_the_pipe),
 		cmocka_unit_test(test_stalled_reader_after_the_childs_end),
+		cmocka_unit_test(test_given_up),
 		cmocka_unit_test(test_flood),
 		cmocka_unit_test(test_full_disk),
 	};

@@ -308,6 +308,43 @@ static int set_up(void **state)
 	return 0;
 }
 
+/* A reader that takes nothing is given up, whatever others have made of the open file; one that
+ * reads late gets everything. */
+static void test_patience(void **state)
+{
+	static char text[100000], got[sizeof(text)];
+	size_t size = 0;
+	int ends[2];
+	pid_t pid;
+
+	(void)state;
+	memset(text, 'x', sizeof(text));
+	for (int flags = 0; flags <= O_NONBLOCK; flags += O_NONBLOCK) {
+		assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+		assert_int_equal(fcntl(ends[1], F_SETFL, flags), 0);
+		assert_int_equal(fd_write_patiently(ends[1], text, sizeof(text), 20), -ETIMEDOUT);
+		assert_int_equal(fd_write_patiently(ends[1], text, 1, 20), -ETIMEDOUT);
+		assert_int_equal(fcntl(ends[1], F_GETFL) & O_NONBLOCK, flags);
+		close(ends[0]);
+		close(ends[1]);
+	}
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	pid = fork();
+	if (pid == 0) {
+		close(ends[0]);
+		_exit(fd_write_patiently(ends[1], text, sizeof(text), 10000) < 0);
+	}
+	close(ends[1]);
+	usleep(50000);
+	for (ssize_t n; (n = read(ends[0], got + size, sizeof(got) - size)) > 0;)
+		size += (size_t)n;
+	assert_int_equal(size, sizeof(text));
+	assert_memory_equal(got, text, size);
+	close(ends[0]);
+	waitpid(pid, NULL, 0);
+	assert_int_equal(fd_write_patiently(-1, text, 1, 20), -EBADF);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -319,6 +356,7 @@ int main(void)
 		cmocka_unit_test(test_replace_on_a_full_disk),
 		cmocka_unit_test(test_replace_from_takes_the_offset),
 		cmocka_unit_test(test_read_limits),
+		cmocka_unit_test(test_patience),
 		cmocka_unit_test(test_read_of_large_and_of_growing_files),
 		cmocka_unit_test(test_read_refuses_odd_files),
 		cmocka_unit_test(test_copy_of_every_kind),
