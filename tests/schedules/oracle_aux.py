@@ -1,0 +1,140 @@
+"""Judges `wait` and `supervisor`: when they end, how, and what they have reported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tests.scenario import label_of
+from tests.schedules.facts import Facts
+from tests.schedules.record import Life
+
+RESULT_BYTES_MAX = 256 * 1024
+DEADLINE_MESSAGE = "Step exceeded its deadline"
+
+
+def check_aux(facts: Facts, life: Life) -> Iterator[str]:
+    if life.status == ("signal", 9):
+        if not facts.was_killed(life.name):
+            yield "was killed, but nobody did it"
+        if facts.was_hit_by(life.name, "grace over") and not facts.plan.api_faults:
+            yield "did not end within the grace period"
+        if facts.was_hit_by(life.name, "cleared away"):
+            yield from _check_hang(facts)
+        return
+    if life.status and life.status[0] == "signal":
+        yield f"died of signal {life.status[1]}"
+        return
+    if life.code == 2 and facts.removed("template") and not facts.plan.is_supervised:
+        return
+    yield from _check_code(facts, life)
+    yield from _check_report(facts, life)
+    yield from _check_patience(facts, life)
+    yield from _check_time(facts, life)
+
+
+def _has_result(facts: Facts) -> bool:
+    return facts.plan.is_captured and any(c.name == "main" for c in facts.plan.mains)
+
+
+def _may_fail(facts: Facts) -> bool:
+    """There is a reason for 64."""
+    main = facts.record.lives.get("main")
+    may_be_early = bool(facts.aux_stops()) or facts.plan.deadline is not None
+    if facts.plan.is_supervised and may_be_early:
+        return True
+    if not _has_result(facts):
+        return False
+    return not main or not main.attempts or may_be_early or facts.removed("ctr/main/stdout")
+
+
+def _check_code(facts: Facts, life: Life) -> Iterator[str]:
+    if life.code not in ((0, 64) if _may_fail(facts) else (0,)):
+        yield f"ended with {life.code}: {life.message!r}"
+    elif life.code == 64 and not life.message:
+        yield "ended with 64 and does not say why"
+    elif life.code == 0 and life.message not in ("", DEADLINE_MESSAGE):
+        yield f"ended with 0 and the message {life.message!r}"
+    if life.message == DEADLINE_MESSAGE and facts.plan.deadline is None:
+        yield "speaks of a deadline that there is not"
+
+
+def _check_report(facts: Facts, life: Life) -> Iterator[str]:
+    history = facts.record.history
+    if life.code not in (0, 64):
+        return
+    if not history or label_of(history[-1]) != "true":
+        yield f"the task result is not final: {history[-1:]}"
+        return
+    result = history[-1].get("outputs", {}).get("result")
+    if not _has_result(facts):
+        if result is not None:
+            yield f"reported a result that nobody wants: {result[:100]!r}"
+        return
+    if result is None:
+        if life.code == 0:
+            yield "reported no result, and succeeded"
+        return
+    main = facts.record.lives.get("main")
+    if not main or facts.removed("ctr/main/stdout"):
+        return
+    kept = main.kept_stdout or b""
+    if main.ended > life.ended or main.status == ("signal", 9):
+        if not kept.startswith(result.encode()) and not facts.plan.retries:
+            yield "the result is not what main has written so far"
+    elif result != _result_of(kept):
+        yield f"the result is not main's stdout: {result[-100:]!r}, {kept[-100:]!r}"
+
+
+def _result_of(kept: bytes) -> str:
+    return kept.removesuffix(b"\n")[-RESULT_BYTES_MAX:].decode(errors="replace")
+
+
+def _check_patience(facts: Facts, life: Life) -> Iterator[str]:
+    """It does not leave a living main behind, unless its own time is up."""
+    stops = [stop.since for stop in facts.aux_stops()]
+    if facts.plan.deadline is not None or not facts.is_quiet:
+        return
+    reporting = min(facts.grace // 4, 1_000_000_000)
+    for container in facts.plan.mains:
+        main = facts.record.lives.get(container.name)
+        alive = main.ended > life.ended + facts.instant if main else not stops
+        if not alive:
+            continue
+        if not stops:
+            yield f"did not wait for {container.name}"
+        elif main and facts.know_each_other(main.name, min(stops)):
+            if life.ended < min(stops) + facts.grace - reporting - facts.instant:
+                yield f"did not wait for {container.name}, though there was time"
+
+
+def _knows_all(facts: Facts) -> bool:
+    """Every main has left an exit code, or died while it was connected."""
+    if facts.removed("wait.sock") or facts.removed("ctr"):
+        return False
+    for container in facts.plan.mains:
+        main = facts.record.lives.get(container.name)
+        if not main or facts.removed(f"ctr/{main.name}/exitcode"):
+            return False
+        if main.exit_code is None and not facts.know_each_other(main.name, main.ended):
+            return False
+    return True
+
+
+def _bound(facts: Facts, life: Life) -> int | None:
+    mains = [facts.record.lives[c.name].ended for c in facts.plan.mains if _knows_all(facts)]
+    bounds = [max(*mains, life.started)] if mains else []
+    bounds += [stop.since + facts.grace for stop in facts.aux_stops() if stop.is_certain]
+    return min(bounds) if bounds else None
+
+
+def _check_time(facts: Facts, life: Life) -> Iterator[str]:
+    bound = _bound(facts, life)
+    if bound and life.ended > bound + facts.api_moment:
+        yield f"hangs: went on for {(life.ended - bound) / 1e6:.0f} ms"
+
+
+def _check_hang(facts: Facts) -> Iterator[str]:
+    if _knows_all(facts):
+        yield "hangs: all main containers had ended"
+    elif any(stop.is_certain for stop in facts.aux_stops()):
+        yield "hangs: it had been asked to finish up"
