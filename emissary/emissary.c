@@ -277,9 +277,6 @@ static int run_once(struct emissary *self, bool is_first, int *ret_code, struct 
 {
 	int r;
 
-	/* The last moment at which a stop can keep the command from running (again). */
-	if (event_loop_poll(self->loop) < 0)
-		return stopped(self, err);
 	self->run = (struct run){
 		.loop = self->loop,
 		.log = &self->role->log,
@@ -308,6 +305,9 @@ static int run_attempts(struct emissary *self, int *ret_code, struct error *err)
 	for (int64_t i = 0; r == 0 && i < attempts.count; i++) {
 		if (i > 0 &&
 		    (self->stopped_by || event_loop_pause(self->loop, attempts.pause_ms) < 0))
+			break;
+		/* The last moment at which a stop can keep the command from running (again). */
+		if (event_loop_poll(self->loop) < 0)
 			break;
 		*ret_code = -1;
 		r = run_once(self, i == 0, ret_code, err);
