@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Runs the long counts: random pods under random faults, and outages that outlast every retry.
-# usage: soak.sh      SOAK_SEEDS=500 SOAK_FIRST=1 in the environment; resumes what was interrupted
+# Runs the long counts: random schedules in bare namespaces, random pods under random faults, and
+# outages that outlast every retry. Resumes what was interrupted.
+# usage: soak.sh      SCHEDULES_COUNT=10000 SCHEDULES_FIRST=1 SOAK_SEEDS=500 SOAK_FIRST=1 in the environment
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=/usr/bin/python3
@@ -9,5 +10,6 @@ if [ "$(id -u)" -ne 0 ]; then
 	echo "soak.sh: pods need namespaces and mounts: run as root" >&2
 	exit 1
 fi
+$python -m tests.schedules --soak
 $python -m pytest -q -p no:cacheprovider tests/soak
 $python -m tests.soak

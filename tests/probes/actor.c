@@ -98,12 +98,16 @@ static bool open_record(const char *directory)
 
 static void end_by(int64_t kind, int64_t value)
 {
+	sigset_t nothing;
+
 	record->end_kind = kind;
 	record->end_value = value;
 	record->ended = now();
 	if (kind == 1)
 		_exit((int)value);
 	signal((int)value, SIG_DFL);
+	sigemptyset(&nothing);
+	sigprocmask(SIG_SETMASK, &nothing, NULL);
 	kill(getpid(), (int)value);
 	_exit(99); /* a signal that does not end a process was asked for */
 }

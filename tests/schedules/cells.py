@@ -29,6 +29,7 @@ class Cell:
         self.environment = environment
         self.output = b""
         self.pid = 0
+        self.seen = 0  # ns
         self.namespace_fd = -1
         self.status: tuple[str, int] | None = None  # ("exit" or "signal", number)
         self.ended = 0  # ns
@@ -74,6 +75,7 @@ class Cell:
             word, number, *moment = line.split()
             if word == "pid":
                 self.pid = int(number)
+                self.seen = time.monotonic_ns()
                 self.namespace_fd = self._open_namespace()
             else:
                 self.status = (word, int(number))

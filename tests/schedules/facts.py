@@ -59,8 +59,12 @@ class Facts:
         deeds = self.record.deeds
         return [d for d in deeds if d.kind in ("signal", "exec") and d.target == name and d.signo]
 
+    def killings(self, name: str) -> list[Deed]:
+        signals = self.signals(name)
+        return [d for d in signals if d.kind == "signal" and d.signo == 9 and d.has_worked]
+
     def was_killed(self, name: str) -> bool:
-        return any(d.kind == "signal" and d.signo == 9 and d.has_worked for d in self.signals(name))
+        return bool(self.killings(name))
 
     def was_hit_by(self, name: str, why: str) -> bool:
         return any(d.text == why and d.has_worked for d in self.signals(name))
@@ -128,7 +132,7 @@ class Facts:
         if not container.part.file or not life or not life.attempts:
             return []
         signo = parse_signal(container.part.file.split(":", 2)[2])
-        return [Possible(signo, life.attempts[0].started)] if signo else []
+        return [Possible(signo, life.started)] if signo else []
 
     def _of_aux(self) -> list[Possible]:
         aux = self.record.lives.get(AUX)
@@ -167,13 +171,16 @@ class Facts:
         return any(p.signo in (19, 20, 21, 22) for p in self.possible[container.name])
 
     def know_each_other(self, name: str, at: int) -> bool:
-        """The wrapper and `wait` certainly were connected at a moment, and still are."""
+        """The wrapper and `wait` certainly were connected at that moment."""
         aux, life = self.record.lives.get(AUX), self.record.lives[name]
         if not aux or self.removed("wait.sock") or "freeze" in self.plan.kinds():
             return False
-        return max(aux.started, life.started) + self.acquainted <= at <= aux.ended
+        if not aux.seen or not life.seen:
+            return False
+        at = min([at] + [deed.began for deed in self.killings(name) + self.killings(AUX)])
+        return max(aux.seen, life.seen) + self.acquainted <= at <= aux.ended
 
 
 def _earliest_end(life: Life) -> int:
     last = life.attempts[-1] if life.attempts else None
-    return last.ended or last.started if last else life.started
+    return (last.ended or last.started) if last and last.started else life.started

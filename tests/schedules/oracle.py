@@ -55,13 +55,15 @@ def _check(facts: Facts, container: Container, life: Life) -> Iterator[str]:
 def allowed_codes(facts: Facts, container: Container, life: Life) -> set[int]:
     """Of a wrapper that ended by itself."""
     possible = [p for p in facts.possible[container.name] if p.since <= life.ended]
+    # Without its directory there is no file to keep the output in.
+    unable = {64} if facts.removed(f"ctr/{container.name}") else set()
     if life.attempts:
         last = life.attempts[-1]
-        codes = {128 + p.signo for p in possible if facts.kills(container, p, last)}
+        codes = {128 + p.signo for p in possible if facts.kills(container, p, last)} | unable
         return codes if last.code is None else codes | {last.code}
     # Stopped before it ran; or the command died before it could say that it ran.
     codes = {128 + p.signo for p in possible if p.signo not in (17, 18, 19, 20, 21, 22, 23, 28)}
-    if facts.removed("template", f"ctr/{container.name}"):
+    if facts.removed("template") or unable:
         codes.add(64)
     for name in container.dependencies:
         other = facts.record.lives.get(name)
@@ -99,7 +101,8 @@ def _check_file(facts: Facts, container: Container, life: Life) -> Iterator[str]
         allowed = {str(code) for code in allowed_codes(facts, container, life)}
         allowed |= {None, "137"}
         aux = facts.record.lives.get(AUX)
-        knew = not removed and facts.know_each_other(name, life.ended)
+        knew = container.role == "main" and not removed
+        knew = knew and facts.know_each_other(name, life.ended)
         if knew and aux and aux.status and aux.status[0] == "exit":
             allowed.discard(None)
     if text not in allowed:
@@ -130,9 +133,9 @@ def _check_attempts(facts: Facts, container: Container, life: Life) -> Iterator[
 
 
 def _check_order(facts: Facts, container: Container, life: Life) -> Iterator[str]:
-    if not life.attempts:
+    first = life.attempts[0].started if life.attempts else 0
+    if not first:
         return
-    first = life.attempts[0].started
     for name in container.dependencies:
         other = facts.record.lives.get(name)
         if not other or not other.attempts:

@@ -16,7 +16,8 @@ def check_aux(facts: Facts, life: Life) -> Iterator[str]:
     if life.status == ("signal", 9):
         if not facts.was_killed(life.name):
             yield "was killed, but nobody did it"
-        if facts.was_hit_by(life.name, "grace over") and not facts.plan.api_faults:
+        was_asked = any(stop.is_certain for stop in facts.aux_stops())
+        if facts.was_hit_by(life.name, "grace over") and was_asked and not facts.plan.api_faults:
             yield "did not end within the grace period"
         if facts.was_hit_by(life.name, "cleared away"):
             yield from _check_hang(facts)
@@ -81,8 +82,17 @@ def _check_report(facts: Facts, life: Life) -> Iterator[str]:
     if main.ended > life.ended or main.status == ("signal", 9):
         if not kept.startswith(result.encode()) and not facts.plan.retries:
             yield "the result is not what main has written so far"
+    elif not _waited(facts, main):
+        return
     elif result != _result_of(kept):
         yield f"the result is not main's stdout: {result[-100:]!r}, {kept[-100:]!r}"
+
+
+def _waited(facts: Facts, main: Life) -> bool:
+    """It had no reason not to wait for main: one that it has not seen is not waited for then."""
+    if facts.plan.deadline is not None or "freeze" in facts.plan.kinds():
+        return False
+    return all(facts.know_each_other(main.name, stop.since) for stop in facts.aux_stops())
 
 
 def _result_of(kept: bytes) -> str:
@@ -97,7 +107,7 @@ def _check_patience(facts: Facts, life: Life) -> Iterator[str]:
     reporting = min(facts.grace // 4, 1_000_000_000)
     for container in facts.plan.mains:
         main = facts.record.lives.get(container.name)
-        alive = main.ended > life.ended + facts.instant if main else not stops
+        alive = _was_alive(facts, main, life.ended) if main else not stops
         if not alive:
             continue
         if not stops:
@@ -105,6 +115,14 @@ def _check_patience(facts: Facts, life: Life) -> Iterator[str]:
         elif main and facts.know_each_other(main.name, min(stops)):
             if life.ended < min(stops) + facts.grace - reporting - facts.instant:
                 yield f"did not wait for {container.name}, though there was time"
+
+
+def _was_alive(facts: Facts, main: Life, at: int) -> bool:
+    """Its last attempt; the kernel takes its time with namespaces."""
+    last = main.attempts[-1] if main.attempts else None
+    if last and last.ended:
+        return last.ended > at + facts.instant
+    return main.ended > at + facts.acquainted
 
 
 def _knows_all(facts: Facts) -> bool:

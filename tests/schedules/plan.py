@@ -277,6 +277,7 @@ class _Maker:
                 plan.events.append(Event(container.start + after, "look", container.name))
 
     def _api_faults(self) -> list[Json]:
+        """Two at most: pauses after failures double each time."""
         rng = self.rng
         return [
             {
@@ -287,7 +288,6 @@ class _Maker:
                 "count": rng.choice([1, 1, 2]),
                 "seed": rng.randrange(1 << 30),
             }
-            for _ in range(rng.choice([1, 1, 2]))
         ]
 
     def _delete_at(self, plan: Schedule) -> int | None:

@@ -44,6 +44,7 @@ class Player:
         self.order = itertools.count()
         self.poll = select.epoll()
         self.handlers: dict[int, Callable[[], None]] = {}
+        self.early: dict[str, list[Callable[[], None]]] = {}
         self.node = f"n-{plan.seed}"
         self.deadline = self._deadline()
         self.record = Record(time.monotonic_ns())
@@ -209,6 +210,8 @@ class Player:
             return
         self.say(f"{cell.name} {news}")
         self.last_news = time.monotonic_ns()
+        for action in self.early.pop(cell.name, []):
+            action()
         if cell.status is None:
             return
         self.forget(cell.status_socket.fileno())
@@ -225,6 +228,11 @@ class Player:
         return deed
 
     def kill(self, cell: Cell, signo: int, why: str) -> None:
+        """To its first process, or as soon as there is one."""
+        if cell.pid == 0 and cell.status is None:
+            early = self.early.setdefault(cell.name, [])
+            early.append(lambda: self.kill(cell, signo, why))
+            return
         deed = self.note(Deed("signal", cell.name, time.monotonic_ns(), signo=signo, text=why))
         if cell.is_alive:
             deed.is_certain = signo in (9, 19) or cell.blocks(signo)
@@ -282,6 +290,7 @@ class Player:
             life = Life(
                 name,
                 cell.started,
+                cell.seen,
                 cell.ended,
                 cell.status,
                 cell.output,
@@ -295,7 +304,8 @@ class Player:
             life.kept_combined = _bytes(directory / "combined")
             record.lives[name] = life
             for number, attempt in enumerate(life.attempts):
-                record.timeline.append((attempt.started, f"{name}: attempt {number} runs"))
+                if attempt.started:
+                    record.timeline.append((attempt.started, f"{name}: attempt {number} runs"))
                 if attempt.ended:
                     text = f"{name}: attempt {number} ends with {attempt.code}, {attempt.lines} lines"
                     record.timeline.append((attempt.ended, text))

@@ -29,6 +29,7 @@ class Life:
 
     name: str
     started: int
+    seen: int  # its first process was known to run
     ended: int
     status: tuple[str, int] | None
     output: bytes
