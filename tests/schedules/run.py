@@ -104,20 +104,24 @@ def run_seeds(seeds: Iterable[int], workers: int = 0) -> Iterator[tuple[int, str
     context = multiprocessing.get_context("fork")
     pipes: dict[Connection, Any] = {}
     left = iter(seeds)
-    for _ in range(workers or WORKERS_PER_CPU * (os.cpu_count() or 1)):
-        ours, theirs = context.Pipe()
-        process = context.Process(target=_work, args=(theirs, patience))
-        process.start()
-        theirs.close()
-        pipes[ours] = process
-        ours.send(next(left, None))
-    while pipes:
-        for pipe in wait(list(pipes)):
-            assert isinstance(pipe, Connection)
-            try:
-                result = pipe.recv()
-            except EOFError:
-                pipes.pop(pipe).join()
-                continue
-            yield result
-            pipe.send(next(left, None))
+    try:
+        for _ in range(workers or WORKERS_PER_CPU * (os.cpu_count() or 1)):
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_work, args=(theirs, patience), daemon=True)
+            process.start()
+            theirs.close()
+            pipes[ours] = process
+            ours.send(next(left, None))
+        while pipes:
+            for pipe in wait(list(pipes)):
+                assert isinstance(pipe, Connection)
+                try:
+                    result = pipe.recv()
+                except EOFError:
+                    pipes.pop(pipe).join()
+                    continue
+                yield result
+                pipe.send(next(left, None))
+    finally:
+        for process in pipes.values():
+            process.terminate()
