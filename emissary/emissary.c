@@ -303,12 +303,15 @@ static int run_attempts(struct emissary *self, int *ret_code, struct error *err)
 	int r = attempts_load(self->template, &attempts, err);
 
 	for (int64_t i = 0; r == 0 && i < attempts.count; i++) {
+		if (i > 0)
+			run_reap(&self->run); /* orphans that ended with the last attempt */
 		if (i > 0 &&
 		    (self->stopped_by || event_loop_pause(self->loop, attempts.pause_ms) < 0))
 			break;
 		/* The last moment at which a stop can keep the command from running (again). */
 		if (event_loop_poll(self->loop) < 0)
 			break;
+		/* An earlier attempt's code says nothing of one that could not be started. */
 		*ret_code = -1;
 		r = run_once(self, i == 0, ret_code, err);
 		if (r == 0 && *ret_code == 0)

@@ -78,6 +78,9 @@ void run_reap(struct run *run)
 			capture_child_ended(&run->streams[i]);
 	arm_patience(run);
 	settle(run);
+	/* Orphans may have ended with it, and this SIGCHLD be theirs, too. */
+	if (!run->is_done)
+		child_reap(0, NULL);
 }
 
 /* A regular file that is there already is what an earlier attempt, or wrapper, has left. */

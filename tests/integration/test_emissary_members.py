@@ -157,6 +157,13 @@ def test_killed_by_a_message_while_waiting() -> None:
 COUNT = "echo x >>/tmp/tries; printf 'attempt %d' $(wc -l </tmp/tries); "
 
 
+def children(pid: int) -> str:
+    """The states of a process's children, one letter each."""
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        paths = [f"/proc/{child}/stat" for child in file.read().split()]
+    return "".join(open(path).read().rpartition(")")[2].split()[0] for path in paths)
+
+
 def attempts() -> int:
     return len(open("/tmp/tries").readlines())
 
@@ -195,6 +202,30 @@ def test_every_way_to_fail_is_tried_again() -> None:
     result = run("/tmp/junk", name="a")
     assert (result.returncode, exit_code("a")) == (64, "64")
     assert result.stderr.count(b"Attempt failed") == 2
+
+
+@in_room
+def test_the_last_attempt_cannot_be_started() -> None:
+    """The code of an earlier one is not its code."""
+    declare(member("a"), retries=2)
+    with open("/tmp/once", "w") as script:
+        script.write("#!/bin/sh\nrm /tmp/once\nexit 7\n")
+    os.chmod("/tmp/once", 0o755)
+    assert (run("/tmp/once", name="a").returncode, exit_code("a")) == (64, "64")
+
+
+@in_room
+def test_orphans_that_end_with_an_attempt_are_waited_for() -> None:
+    """The wrapper hears of all of them by one SIGCHLD."""
+    declare(member("a"), retries=2, duration="1h")
+    # The pause lets the wrapper get to where it waits for SIGCHLD.
+    script = f"sleep 0.2; kill -STOP $PPID; {SUBJECT} zombies 5; {COUNT} exit 5"
+    with start("sh", "-c", script, name="a") as process:
+        until(lambda: os.path.exists("/tmp/tries") and children(process.pid) == "ZZZZZZ")
+        process.send_signal(signal.SIGCONT)
+        until(lambda: children(process.pid) == "")
+        process.terminate()
+        assert process.wait(10) == 5
 
 
 @in_room
