@@ -17,6 +17,7 @@
  *	orphan=WORD	leaves a process in a session of its own: "sleep", "hold" (stdout), "write"
  *	zombies=N	leaves processes that end at once
  *	child=stopped	has a child that is stopped
+ *	shell=1		plays the part in a child, and is deaf until that has ended; ends like it
  *	stop=MS		stops itself
  *	file=MS:PATH:TEXT	writes TEXT to PATH
  *	message=TEXT	is its own termination message
@@ -53,7 +54,7 @@ struct record {
 
 struct part {
 	int64_t life_ms, code, die, codes, attempts, tcode, tdelay_ms, tlines, lines, width, close;
-	int64_t zombies, stop_ms;
+	int64_t zombies, stop_ms, shell;
 	const char *term, *orphan, *child, *file, *message;
 };
 
@@ -228,7 +229,9 @@ static void play(const struct part *part, const sigset_t *awake)
 			record->stopped = time;
 			raise(SIGSTOP);
 		} else if (time >= end) {
-			return;
+			sleep_until(time + 1, awake); /* a signal that is pending comes first */
+			if (!is_asked)
+				return;
 		} else {
 			next = line < file ? line : file;
 			next = next < stop ? next : stop;
@@ -245,15 +248,16 @@ static void set(struct part *part, const char *word)
 		int64_t *number;
 		const char **text;
 	} keys[] = {
-		{ "life=", &part->life_ms, NULL },      { "code=", &part->code, NULL },
-		{ "die=", &part->die, NULL },           { "codes=", &part->codes, NULL },
-		{ "attempts=", &part->attempts, NULL }, { "term=", NULL, &part->term },
-		{ "tcode=", &part->tcode, NULL },       { "tdelay=", &part->tdelay_ms, NULL },
-		{ "tlines=", &part->tlines, NULL },     { "lines=", &part->lines, NULL },
-		{ "width=", &part->width, NULL },       { "close=", &part->close, NULL },
-		{ "orphan=", NULL, &part->orphan },     { "zombies=", &part->zombies, NULL },
-		{ "child=", NULL, &part->child },       { "stop=", &part->stop_ms, NULL },
-		{ "file=", NULL, &part->file },         { "message=", NULL, &part->message },
+		{ "shell=", &part->shell, NULL },      { "life=", &part->life_ms, NULL },
+		{ "code=", &part->code, NULL },        { "die=", &part->die, NULL },
+		{ "codes=", &part->codes, NULL },      { "attempts=", &part->attempts, NULL },
+		{ "term=", NULL, &part->term },        { "tcode=", &part->tcode, NULL },
+		{ "tdelay=", &part->tdelay_ms, NULL }, { "tlines=", &part->tlines, NULL },
+		{ "lines=", &part->lines, NULL },      { "width=", &part->width, NULL },
+		{ "close=", &part->close, NULL },      { "orphan=", NULL, &part->orphan },
+		{ "zombies=", &part->zombies, NULL },  { "child=", NULL, &part->child },
+		{ "stop=", &part->stop_ms, NULL },     { "file=", NULL, &part->file },
+		{ "message=", NULL, &part->message },
 	};
 
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
@@ -271,6 +275,31 @@ static void set(struct part *part, const char *word)
 	_exit(98);
 }
 
+/* As a shell script that waits for a command: its signals are the command's business. Returns in
+ * the child. */
+static void stay_in_front(void)
+{
+	sigset_t all, before;
+	int status;
+	pid_t pid;
+
+	sigfillset(&all);
+	sigprocmask(SIG_BLOCK, &all, &before);
+	pid = fork();
+	if (pid == 0) {
+		sigprocmask(SIG_SETMASK, &before, NULL);
+		return;
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) < 0)
+		_exit(97);
+	if (WIFEXITED(status))
+		_exit(WEXITSTATUS(status));
+	signal(WTERMSIG(status), SIG_DFL);
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	kill(getpid(), WTERMSIG(status));
+	_exit(96);
+}
+
 int main(int argc, char **argv)
 {
 	struct part part = { .width = 20, .close = -1, .stop_ms = -1, .term = "default" };
@@ -283,6 +312,8 @@ int main(int argc, char **argv)
 	record->started = began;
 	for (int i = 2; i < argc; i++)
 		set(&part, argv[i]);
+	if (part.shell)
+		stay_in_front();
 	/* Only between two lines: what is written is counted. */
 	sigemptyset(&term);
 	sigaddset(&term, SIGTERM);

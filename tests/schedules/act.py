@@ -34,6 +34,7 @@ class Part:
     orphan: str = ""
     zombies: int = 0
     child: str = ""
+    shell: int = 0
     stop: int = -1
     file: str = ""
     message: str = ""

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 # checked by the moment at which it was done.
 LENIENCE_MS = 1500
 # From a first look at a zombie to the next one.
-ZOMBIE_MS = 200
+ZOMBIE_MS = 80
+AMBUSH_SECONDS = 0.05
 
 
 def do(player: Player, event: Event) -> None:
@@ -29,6 +30,22 @@ def do(player: Player, event: Event) -> None:
 def _do_signal(player: Player, event: Event) -> None:
     if cell := player.cells.get(event.target):
         player.kill(cell, event.signo, "signal")
+
+
+def _do_ambush(player: Player, event: Event) -> None:
+    """Spins: what is to be hit takes less than a millisecond."""
+    cell = player.cells.get(event.target)
+    if not cell and event.target in player.expected:
+        player.after(1, lambda: _do_ambush(player, event))
+    if not cell:
+        return
+    if cell.pid == 0 and cell.status is None:
+        player.early.setdefault(cell.name, []).append(lambda: _do_ambush(player, event))
+        return
+    end = time.monotonic() + AMBUSH_SECONDS
+    while cell.is_alive and not cell.blocks(event.signo) and time.monotonic() < end:
+        pass
+    player.kill(cell, event.signo, "ambush")
 
 
 def _do_kill(player: Player, event: Event) -> None:

@@ -42,10 +42,11 @@ class Facts:
     def __init__(self, plan: Schedule, record: Record, patience: float):
         self.plan = plan
         self.record = record
-        self.instant = int(INSTANT_MS * patience * MS)
         api = API_MOMENT_MS if plan.api_faults else 0
+        # What is frozen, or has no reader, reacts later.
         delays = sum(event.span for event in plan.events if event.kind == "freeze")
         delays += max(c.stall for c in plan.containers)
+        self.instant = int((INSTANT_MS * patience + delays) * MS)
         self.moment = int((MOMENT_MS * patience + delays) * MS)
         self.api_moment = self.moment + int(api * patience * MS)
         self.acquainted = int((ACQUAINTED_MS * patience + delays) * MS)

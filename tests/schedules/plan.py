@@ -172,12 +172,14 @@ class _Maker:
         container.has_terminal = rng.random() < 0.12
         if rng.random() < 0.1 and not container.has_terminal:
             container.stall = rng.randrange(10, 400)
+            container.part.lines = rng.choice([1, 50, 100])
+            container.part.width = 3000  # more than two pipes hold
         return container
 
     def _part(self, name: str) -> Part:
         rng = self.rng
         part = Part(
-            life=rng.choice([0, 0, 1, 5, 20, 50, 100, 200, 300, FOR_EVER]),
+            life=rng.choice([0, 0, 1, 5, 20, 50, 100, 200, 300, 600, FOR_EVER]),
             code=rng.choice([0, 0, 0, 0, 1, 2, 64, 65, 137, 143, 255, rng.randrange(256)]),
             codes=rng.choice([1, 1, 7]),
             term=rng.choice(["default", "default", "handle", "handle", "ignore"]),
@@ -196,6 +198,9 @@ class _Maker:
             part.orphan = rng.choice(["sleep", "hold", "write"])
         if rng.random() < 0.2:
             part.zombies = rng.choice([1, 3, 20])
+            part.life = rng.choice([part.life, 400])
+        if rng.random() < 0.15:
+            part.shell = 1
         if rng.random() < 0.05:
             part.child = "stopped"
         if rng.random() < 0.04:
@@ -221,8 +226,8 @@ class _Maker:
         users = [c for c in plan.containers if c.role != "aux"]
         container = rng.choice(plan.mains * 3 + users)
         kind = rng.choices(
-            ["signal", "exec", "stop", "control", "file", "kill", "remove", "freeze"],
-            [8, 3, 3, 4, 3, 3, 2, 1.5],
+            ["signal", "ambush", "exec", "stop", "control", "file", "kill", "remove", "freeze"],
+            [8, 2, 3, 3, 4, 3, 3, 2, 1.5],
         )[0]
         if kind in ("signal", "exec", "kill", "freeze") and rng.random() < 0.3:
             container = plan.aux
@@ -236,6 +241,11 @@ class _Maker:
         event.signo = self.rng.choice([15, 15, self.rng.choice(SENT)])
         if event.target == AUX:
             event.signo = self.rng.choice([15, 15, 15, 1, 2, 3, 10])
+
+    def _fill_ambush(self, plan: Schedule, event: Event) -> None:
+        """As soon as the first process cannot miss it."""
+        event.signo = self.rng.choice([15, 15, 2])
+        event.at = plan.container(event.target).start or 0
 
     def _fill_exec(self, plan: Schedule, event: Event) -> None:
         event.signo = self.rng.choice([15, 15, 15, 2, 9])
@@ -273,7 +283,7 @@ class _Maker:
             if container.start is None or container.part.zombies == 0:
                 continue
             if life == FOR_EVER or life >= 50:
-                after = self.rng.randrange(30, 150)
+                after = self.rng.randrange(20, 100)
                 plan.events.append(Event(container.start + after, "look", container.name))
 
     def _api_faults(self) -> list[Json]:
