@@ -17,6 +17,8 @@ INSTANT_MS = 100
 # Time for a whole container to react, or to start.
 MOMENT_MS = 1500
 API_MOMENT_MS = 6000
+# What the tests' own process has to wait for once, the others may have to wait for several times.
+LAGS = 3
 # A wrapper and `wait` that have been there for so long know each other.
 ACQUAINTED_MS = 300
 
@@ -43,8 +45,9 @@ class Facts:
         self.plan = plan
         self.record = record
         api = API_MOMENT_MS if plan.api_faults else 0
-        # What is frozen, or has no reader, reacts later.
+        # What is frozen, has no reader, or is not given the processor, reacts later.
         delays = sum(event.span for event in plan.events if event.kind == "freeze")
+        delays += LAGS * record.lag // MS
         delays += max(c.stall for c in plan.containers)
         self.instant = int((INSTANT_MS * patience + delays) * MS)
         self.moment = int((MOMENT_MS * patience + delays) * MS)

@@ -93,7 +93,9 @@ class Player:
                 self.handlers[fd]()
         now = time.monotonic_ns()
         while self.agenda and self.agenda[0][0] <= now:
-            heapq.heappop(self.agenda)[2]()
+            moment, _number, action = heapq.heappop(self.agenda)
+            self.record.lag = max(self.record.lag, time.monotonic_ns() - moment)
+            action()
 
     def _is_over(self) -> bool:
         if self.busy_until > time.monotonic_ns():
@@ -303,6 +305,7 @@ class Player:
             life.kept_stdout = _bytes(directory / "stdout")
             life.kept_combined = _bytes(directory / "combined")
             record.lives[name] = life
+            record.lag = max(record.lag, cell.seen - cell.started)
             for number, attempt in enumerate(life.attempts):
                 if attempt.started:
                     record.timeline.append((attempt.started, f"{name}: attempt {number} runs"))

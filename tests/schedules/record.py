@@ -57,6 +57,7 @@ class Record:
     problems: list[str] = field(default_factory=list)  # found while it went on
     files: list[str] = field(default_factory=list)  # left in /var/run/argo
     history: list[dict[str, Any]] = field(default_factory=list)  # of the task result
+    lag: int = 0  # the longest time by which something was done too late, ns
     was_cleared_away: int = 0  # when the containers that went on for too long were killed
 
     def show(self) -> str:
