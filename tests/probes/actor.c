@@ -217,7 +217,7 @@ static void play(const struct part *part, const sigset_t *awake)
 	while (!is_asked) {
 		int64_t time = now(), line = FOR_EVER, next;
 
-		if (record->lines < part->lines && !record->is_closed)
+		if (part->lines > 0 && record->lines < part->lines && !record->is_closed)
 			line = record->started + span * record->lines / part->lines;
 		if (time >= line) {
 			write_line(part);
