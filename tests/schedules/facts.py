@@ -56,7 +56,7 @@ class Facts:
         self.grace = plan.grace * 1000 * MS
         self.possible = {c.name: self._possible(c) for c in plan.containers if c.role != "aux"}
 
-    # --- deeds ------------------------------------------------------------------------------------
+    # --- deeds ---------------------------------------------------------------------------------
 
     def signals(self, name: str) -> list[Deed]:
         """Sent to the container's first process."""
@@ -97,7 +97,7 @@ class Facts:
             d.signo in (9, 19) for d in self.record.deeds if d.kind in ("signal", "exec")
         )
 
-    # --- what may have reached a command ----------------------------------------------------------
+    # --- what may have reached a command -------------------------------------------------------
 
     def _possible(self, container: Container) -> list[Possible]:
         found = []

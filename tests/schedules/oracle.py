@@ -1,20 +1,20 @@
 """Judges a record: whether what came out is one of the outcomes that what was done allows.
 
-Each check says what is wrong, or nothing. `wait` is judged in oracle_aux.py.
+Each check says what is wrong, or nothing. `wait` is judged in oracle_aux.py, output in
+oracle_output.py.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from tests.schedules.act import IGNORED_SIGNALS, STOP_SIGNALS
 from tests.schedules.facts import STOPS, Facts, Possible
 from tests.schedules.oracle_aux import check_aux
+from tests.schedules.oracle_output import check_output
 from tests.schedules.plan import AUX, Container
 from tests.schedules.record import Life
 
-LINE = re.compile(rb"(\d+):(\d+):(x*)")
 TEMPORARY = (".tmp", ".tmpdir", ".new")
 
 
@@ -47,11 +47,11 @@ def _check(facts: Facts, container: Container, life: Life) -> Iterator[str]:
     yield from _check_file(facts, container, life)
     yield from _check_attempts(facts, container, life)
     yield from _check_order(facts, container, life)
-    yield from _check_output(facts, container, life)
+    yield from check_output(facts, container, life)
     yield from _check_time(facts, container, life)
 
 
-# --- codes ------------------------------------------------------------------------------------------
+# --- codes ------------------------------------------------------------------------------------
 
 
 def allowed_codes(facts: Facts, container: Container, life: Life) -> set[int]:
@@ -118,7 +118,7 @@ def _check_file(facts: Facts, container: Container, life: Life) -> Iterator[str]
         yield f"exitcode holds {text!r}, allowed: {sorted(map(str, allowed))}"
 
 
-# --- attempts ---------------------------------------------------------------------------------------
+# --- attempts ---------------------------------------------------------------------------------
 
 
 def _check_attempts(facts: Facts, container: Container, life: Life) -> Iterator[str]:
@@ -177,72 +177,7 @@ def _check_order(facts: Facts, container: Container, life: Life) -> Iterator[str
         yield "ran before the supervisor"
 
 
-# --- output -----------------------------------------------------------------------------------------
-
-
-def _lines(data: bytes, is_lenient: bool) -> tuple[dict[int, list[int]], list[bytes]]:
-    """Attempt -> the numbers of its lines; and what is no line of anybody."""
-    numbers: dict[int, list[int]] = {}
-    strange = []
-    *lines, rest = data.replace(b"\r\n", b"\n").split(b"\n")
-    for line in lines:
-        match = LINE.fullmatch(line)
-        if match:
-            numbers.setdefault(int(match[1]), []).append(int(match[2]))
-        elif line != b"orphan":
-            strange.append(line)
-    if rest:
-        strange.append(rest)
-    return numbers, [] if is_lenient else strange
-
-
-def _check_lines(
-    life: Life, data: bytes, first: int, is_cut: bool, is_lenient: bool
-) -> Iterator[str]:
-    """The lines of the attempts from FIRST on are all there, once, and in their order."""
-    numbers, strange = _lines(data, is_lenient)
-    if strange:
-        yield f"strange output: {strange[0][:100]!r}"
-    for number, attempt in enumerate(life.attempts):
-        found = numbers.pop(number, [])
-        if number < first:
-            if found:
-                yield f"lines of attempt {number} were kept"
-        elif found != list(range(len(found))):
-            yield f"attempt {number}: lines are out of order or lost: {found[:200]}"
-        elif len(found) > attempt.lines + 1:
-            yield f"attempt {number}: {len(found)} lines, {attempt.lines} were written"
-        elif len(found) < attempt.lines and not is_cut:
-            yield f"attempt {number}: {attempt.lines - len(found)} of {attempt.lines} lines are lost"
-    if numbers:
-        yield f"lines of attempts that there were not: {sorted(numbers)}"
-
-
-def _check_output(facts: Facts, container: Container, life: Life) -> Iterator[str]:
-    was_killed = life.status == ("signal", 9)
-    is_passed_on = facts.plan.is_captured or container.has_terminal
-    is_cut = was_killed and is_passed_on
-    is_lenient = container.has_terminal or is_cut
-    for text in _check_lines(life, life.output, 0, is_cut, is_lenient):
-        yield f"output: {text}"
-    if not facts.plan.is_captured:
-        if life.kept_stdout is not None or life.kept_combined is not None:
-            yield "its output was kept, though nobody wants it"
-        return
-    if facts.removed(f"ctr/{life.name}/stdout", f"ctr/{life.name}/combined"):
-        return
-    last = len(life.attempts) - 1
-    for name, data, first in (
-        ("stdout", life.kept_stdout, last),
-        ("combined", life.kept_combined, 0),
-    ):
-        if data is None and life.attempts:
-            yield f"{name} is missing"
-        for text in _check_lines(life, data or b"", first, was_killed, is_lenient):
-            yield f"{name}: {text}"
-
-
-# --- time -------------------------------------------------------------------------------------------
+# --- time -------------------------------------------------------------------------------------
 
 
 def _bounds(facts: Facts, container: Container, life: Life) -> Iterator[tuple[int, str]]:
@@ -311,7 +246,7 @@ def _check_time(facts: Facts, container: Container, life: Life) -> Iterator[str]
             yield "hangs: it had to be cleared away"
 
 
-# --- files ------------------------------------------------------------------------------------------
+# --- files ------------------------------------------------------------------------------------
 
 
 def _leftover_files(facts: Facts) -> Iterator[str]:

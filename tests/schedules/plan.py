@@ -140,7 +140,7 @@ class _Maker:
         plan.events.sort(key=lambda event: event.at)
         return plan
 
-    # --- containers -------------------------------------------------------------------------------
+    # --- containers ----------------------------------------------------------------------------
 
     def _containers(self, layout: str) -> list[Container]:
         rng = self.rng
@@ -212,7 +212,7 @@ class _Maker:
             part.message = "the user's own"
         return part
 
-    # --- events -----------------------------------------------------------------------------------
+    # --- events --------------------------------------------------------------------------------
 
     def _moment(self, container: Container) -> int:
         """Near something that happens, or anywhere."""

@@ -51,7 +51,7 @@ class Player:
         self.last_news = self.record.began
         self.is_deleted = False
 
-    # --- the loop ---------------------------------------------------------------------------------
+    # --- the loop ------------------------------------------------------------------------------
 
     def run(self) -> Record:
         try:
@@ -111,8 +111,9 @@ class Player:
         for cell in self.cells.values():
             self.forget(cell.output_fd)
             os.set_blocking(cell.output_fd, True)
-            while select.select([cell.output_fd], [], [], max(0, end - time.monotonic_ns()) / 1e9)[0]:
-                if not cell.read_output():
+            while time.monotonic_ns() < end:
+                is_there, _, _ = select.select([cell.output_fd], [], [], 0.5)
+                if is_there and not cell.read_output():
                     break
             else:
                 self.record.problems.append(f"somebody still has the output of {cell.name}")
@@ -129,7 +130,7 @@ class Player:
             if cell.is_alive:
                 self.kill(cell, signal.SIGKILL, "cleared away")
 
-    # --- the pod ----------------------------------------------------------------------------------
+    # --- the pod -------------------------------------------------------------------------------
 
     def _prepare(self) -> None:
         plan = self.plan
@@ -222,7 +223,7 @@ class Player:
         if is_last and self.plan.follow_up is not None:
             self.after(self.plan.follow_up, lambda: deeds.exec_kill(self, [AUX], 15, "follow-up"))
 
-    # --- what deeds need --------------------------------------------------------------------------
+    # --- what deeds need -----------------------------------------------------------------------
 
     def note(self, deed: Deed) -> Deed:
         self.last_news = deed.began
@@ -241,8 +242,8 @@ class Player:
             os.kill(cell.pid, signo)
             deed.has_worked = True
         deed.ended = time.monotonic_ns()
-        certainly = "" if deed.is_certain else " (may be lost)"
-        self.say(f"{why}: signal {signo} to {cell.name}{certainly if deed.has_worked else ': gone'}")
+        how = "" if deed.is_certain else " (may be lost)"
+        self.say(f"{why}: signal {signo} to {cell.name}{how if deed.has_worked else ': gone'}")
 
     def run_exec(self, process: subprocess.Popen[bytes], done: Callable[[int], None]) -> None:
         """Calls done() with the exit code."""
@@ -284,7 +285,7 @@ class Player:
             return
         self.listen(sock.fileno(), read)
 
-    # --- what is left -----------------------------------------------------------------------------
+    # --- what is left --------------------------------------------------------------------------
 
     def _collect(self) -> None:
         record = self.record
@@ -310,8 +311,8 @@ class Player:
                 if attempt.started:
                     record.timeline.append((attempt.started, f"{name}: attempt {number} runs"))
                 if attempt.ended:
-                    text = f"{name}: attempt {number} ends with {attempt.code}, {attempt.lines} lines"
-                    record.timeline.append((attempt.ended, text))
+                    text = f"ends with {attempt.code}, {attempt.lines} lines"
+                    record.timeline.append((attempt.ended, f"{name}: attempt {number} {text}"))
         record.files = sorted(str(p.relative_to(self.argo)) for p in self.argo.rglob("*"))
         events = self.stage.api.store.history(self.node)
         record.history = [event["object"] for event in events]

@@ -76,7 +76,7 @@ def _show_life(life: Life) -> list[str]:
     return lines + [f"  | {line}" for line in life.log.splitlines()[-40:]]
 
 
-# --- many -------------------------------------------------------------------------------------------
+# --- many -------------------------------------------------------------------------------------
 
 
 def _work(pipe: Connection, patience: float) -> None:
