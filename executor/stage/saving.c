@@ -60,14 +60,18 @@ static uint64_t measure(const struct stage *stage, const struct saving_item *ite
 	return source.is_directory ? UINT64_MAX : source.size;
 }
 
+struct place {
+	uint64_t size;
+	size_t item;
+};
+
 static int by_size(const void *a, const void *b)
 {
-	const struct saving_item *x = *(struct saving_item *const *)a;
-	const struct saving_item *y = *(struct saving_item *const *)b;
+	const struct place *x = a, *y = b;
 
 	if (x->size != y->size)
 		return x->size < y->size ? -1 : 1;
-	return x < y ? -1 : 1;
+	return x->item < y->item ? -1 : 1;
 }
 
 /* --- one after the other ---------------------------------------------------------------- */
@@ -128,7 +132,7 @@ static void save(struct saving *saving, struct saving_item *item)
 
 void saving_run(struct saving *saving)
 {
-	_cleanup_free_ struct saving_item **order = calloc(saving->count + 1, sizeof(*order));
+	_cleanup_free_ struct place *order = calloc(saving->count + 1, sizeof(*order));
 	size_t count = 0;
 
 	for (size_t i = 0; i < saving->count; i++) {
@@ -137,18 +141,15 @@ void saving_run(struct saving *saving)
 		if (item->stored)
 			continue;
 		item->is_settled = false;
-		if (!order) {
-			/* Any order is better than none. */
+		if (order)
+			order[count++] = (struct place){ measure(saving->stage, item), i };
+		else /* any order is better than none */
 			save(saving, item);
-			continue;
-		}
-		item->size = measure(saving->stage, item);
-		order[count++] = item;
 	}
 	if (count > 0)
 		qsort(order, count, sizeof(*order), by_size);
 	for (size_t i = 0; i < count; i++)
-		save(saving, order[i]);
+		save(saving, &saving->items[order[i].item]);
 }
 
 /* --- what has become of it -------------------------------------------------------------- */

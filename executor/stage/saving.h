@@ -11,7 +11,6 @@
 struct saving_item {
 	const struct template_artifact *artifact; /* NULL: a log */
 	const char *name; /* of the artifact, or of the log's container; borrowed */
-	uint64_t size; /* UINT64_MAX = not known */
 	struct json_object *stored; /* what may be reported; NULL = it is not in the store */
 	struct error error; /* why not; code 0 = nothing wrong with it */
 	bool is_settled; /* stored, failed, or left out */
