@@ -59,7 +59,8 @@ MAKE = "echo ready; dd if=/dev/urandom of=/tmp/big bs=1M count=40 2>/dev/null; e
 def test_outputs_on_their_way(lab: Lab) -> None:
     with FaultProxy(lab.s3.address) as proxy:
         # Parts of 16 MiB: the second one fails once, all are slow enough to be seen.
-        proxy.faults.add(verb="PUT", path="/", nth=2, count=1, action={"kind": "status", "status": 503})
+        fault = {"kind": "status", "status": 503}
+        proxy.faults.add(verb="PUT", path="partNumber=2", count=1, action=fault)
         proxy.faults.add(verb="PUT", path="/", action={"kind": "rate", "bytes_per_s": 12 * MIB})
         text = template(lab, MAKE, OUTPUTS, endpoint=proxy.endpoint)
         text["archiveLocation"]["archiveLogs"] = True

@@ -87,13 +87,23 @@ def versions(objects: list[dict[str, Any]]) -> list[tuple[str, Any]]:
     return [(item["metadata"]["labels"][label], item.get("outputs")) for item in objects]
 
 
+def without_early_reports(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """On a slow machine saving takes longer than a second, and what is stored by then is told
+    before the rest (docs/states.md): of several such versions only the last is in the record."""
+    said = versions(history)
+    labels = [label for label, _outputs in said] + ["none"]
+    is_early = [outputs and labels[i + 1] == "false" for i, (_label, outputs) in enumerate(said)]
+    return [item for item, early in zip(history, is_early) if not early]
+
+
 def test_task_results(finished: tuple[str, list[PodRun], Lab]) -> None:
     case, runs, _lab = finished
     recorded = recorded_results(case)
     for run in runs:
         theirs = recorded.get(node_of(run.pod), [])
-        assert versions(run.history) == versions(theirs)
-        for ours, other in zip(run.history, theirs):
+        history = without_early_reports(run.history)
+        assert versions(history) == versions(theirs)
+        for ours, other in zip(history, theirs):
             assert ours["metadata"]["labels"] == other["metadata"]["labels"]
             assert ours["metadata"]["ownerReferences"] == other["metadata"]["ownerReferences"]
 
