@@ -80,7 +80,7 @@ build_curl() {
 		--without-ngtcp2 --disable-ldap --disable-ldaps --disable-dict --disable-file --disable-ftp \
 		--disable-gopher --disable-imap --disable-mqtt --disable-pop3 --disable-rtsp --disable-smb \
 		--disable-smtp --disable-telnet --disable-tftp --disable-manual --disable-libcurl-option \
-		--disable-ntlm --disable-tls-srp --disable-alt-svc --disable-hsts --disable-unix-sockets \
+		--disable-ntlm --disable-tls-srp --disable-alt-svc --disable-hsts \
 		--disable-netrc --disable-doh --disable-aws --disable-kerberos-auth --disable-negotiate-auth \
 		--disable-form-api --disable-mime --disable-socketpair --disable-websockets --disable-ipfs --disable-versioned-symbols
 	make -C "$work/lib" -s -j"$jobs"
@@ -215,7 +215,7 @@ build() {
 # Proves that every library links into a static-PIE program and has the features that we rely on.
 verify() {
 	local work=$root/work/$arch-verify feature
-	for feature in SSL libz AsynchDNS HTTP2; do
+	for feature in SSL libz AsynchDNS HTTP2 UnixSockets; do
 		"$prefix/bin/curl-config" --features | grep -qx "$feature" || die "libcurl lacks $feature"
 	done
 	mkdir -p "$work"

@@ -291,7 +291,8 @@ static bool is_stalled(struct http_transfer *transfer, int64_t now_ms)
 	struct http_progress progress;
 
 	/* Until it is connected libcurl's connect timeout rules; a pause is the owner's wish. */
-	if (!transfer->is_connected || transfer->is_paused || transfer->is_held) {
+	if (!transfer->is_connected || transfer->is_paused || transfer->is_held ||
+	    transfer->request.may_take_long) {
 		transfer->moved_ms = now_ms;
 		return false;
 	}
@@ -437,6 +438,7 @@ struct http_transfer *http_start(struct http_client *client, const struct http_r
 	transfer->callback = callback;
 	transfer->context = context;
 	transfer->response.headers.max = HTTP_HEADER_BYTES_MAX;
+	transfer->response.trailers.max = HTTP_HEADER_BYTES_MAX;
 	transfer->response.body.max = request->body_max ?: HTTP_BODY_BYTES_DEFAULT;
 	transfer->response.content_length = -1;
 	transfer->phase = HTTP_WAITING;

@@ -71,6 +71,7 @@ struct http_body {
 struct http_response {
 	int status;
 	struct buffer headers; /* "name: value\n" lines of the final response */
+	struct buffer trailers; /* the same, of what came behind the body (RFC 9110, 6.5) */
 	struct buffer body; /* up to request.body_max bytes, if on_data was not given */
 	int64_t content_length; /* as declared; -1 = unknown */
 	uint64_t body_bytes; /* received */
@@ -81,6 +82,9 @@ void http_response_done(struct http_response *response);
 /* The value of a response header (case-insensitive name) copied into buffer, or NULL. */
 const char *http_response_header(const struct http_response *response, const char *name,
 				 char *buffer, size_t size);
+/* The same for a trailer. */
+const char *http_response_trailer(const struct http_response *response, const char *name,
+				  char *buffer, size_t size);
 
 struct http_request {
 	const char *method; /* GET, HEAD, PUT, POST, PATCH, DELETE */
@@ -89,6 +93,10 @@ struct http_request {
 	struct http_body body;
 	struct http_tls tls;
 	const char *proxy; /* proxy URL of this request; NULL = as the environment says */
+	/* A unix socket in place of the URL's host: HTTP/2 without TLS (RFC 9113, 3.3), no proxy, and
+	 * a connection of its own that is closed behind the answer. NULL = none. */
+	const char *unix_path;
+	bool may_take_long; /* the answer ends somebody's work: no stall timeout */
 	size_t body_max; /* for response.body; 0 = 64 KiB */
 	unsigned redirects_max; /* 0 = a 3xx is the answer */
 	/* Receives a 2xx body as it comes (other bodies always go to response.body, so that error

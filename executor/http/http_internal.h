@@ -16,8 +16,8 @@
 #include <curl/curl.h>
 #include <sys/queue.h>
 
-/* An address with a port: "[2001:db8::1]:443". */
-#define HTTP_ADDRESS_MAX 64
+/* An address with a port, "[2001:db8::1]:443", or the path of a unix socket. */
+#define HTTP_ADDRESS_MAX 108
 
 #define HTTP_BODY_BYTES_DEFAULT (64 * 1024)
 

@@ -97,6 +97,12 @@ static void set_lookup(const struct http_transfer *transfer, const char *reason,
 				start, reason);
 }
 
+/* Go's name for what the request goes through. */
+static const char *network(const struct http_transfer *transfer)
+{
+	return transfer->request.unix_path ? "unix" : "tcp";
+}
+
 static void set_dial(const struct http_transfer *transfer, struct error *err)
 {
 	int code = (int)number(transfer, CURLINFO_OS_ERRNO);
@@ -105,14 +111,16 @@ static void set_dial(const struct http_transfer *transfer, struct error *err)
 
 	if (transfer->socket_errno) {
 		error_set_class(err, -transfer->socket_errno, ERROR_TRANSIENT,
-				"dial tcp%s%s: socket: %s", separator, transfer->remote,
+				"dial %s%s%s: socket: %s", network(transfer), separator,
+				transfer->remote,
 				error_text(transfer->socket_errno, text, sizeof(text)));
 	} else if (code) {
-		error_set_class(err, -code, ERROR_TRANSIENT, "dial tcp%s%s: connect: %s", separator,
-				transfer->remote, error_text(code, text, sizeof(text)));
+		error_set_class(err, -code, ERROR_TRANSIENT, "dial %s%s%s: connect: %s",
+				network(transfer), separator, transfer->remote,
+				error_text(code, text, sizeof(text)));
 	} else {
 		set_curl_text(transfer, CURLE_COULDNT_CONNECT, -EHOSTUNREACH, ERROR_TRANSIENT, err);
-		error_prefix(err, 0, "dial tcp%s%s", separator, transfer->remote);
+		error_prefix(err, 0, "dial %s%s%s", network(transfer), separator, transfer->remote);
 	}
 }
 
@@ -123,8 +131,9 @@ static void set_timeout(const struct http_transfer *transfer, struct error *err)
 	else if (transfer->has_tls_begun && !transfer->is_connected)
 		set(err, -ETIMEDOUT, ERROR_TRANSIENT, "net/http: TLS handshake timeout");
 	else
-		error_set_class(err, -ETIMEDOUT, ERROR_TRANSIENT, "%s tcp %s: i/o timeout",
-				transfer->is_connected ? "read" : "dial", transfer->remote);
+		error_set_class(err, -ETIMEDOUT, ERROR_TRANSIENT, "%s %s %s: i/o timeout",
+				transfer->is_connected ? "read" : "dial", network(transfer),
+				transfer->remote);
 }
 
 /* "127.0.0.1:40000->127.0.0.1:443", or what is known of it; returns buffer. */
@@ -166,8 +175,8 @@ static void set_broken(const struct http_transfer *transfer, CURLcode result, st
 	if (set_alert(transfer, err))
 		return;
 	if (code)
-		error_set_class(err, -code, ERROR_TRANSIENT, "%s tcp %s: %s: %s", verb,
-				endpoints(transfer, who, sizeof(who)), verb,
+		error_set_class(err, -code, ERROR_TRANSIENT, "%s %s %s: %s: %s", verb,
+				network(transfer), endpoints(transfer, who, sizeof(who)), verb,
 				error_text(code, text, sizeof(text)));
 	else if (says(transfer, "unexpected eof"))
 		set(err, -ECONNRESET, ERROR_TRANSIENT, "unexpected EOF");

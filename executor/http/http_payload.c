@@ -35,6 +35,7 @@ static void begin_response(struct http_transfer *transfer, const char *line, siz
 	const char *space = memchr(line, ' ', size);
 
 	buffer_reset(&response->headers);
+	buffer_reset(&response->trailers);
 	response->content_length = -1;
 	response->status = 0;
 	transfer->has_headers = false;
@@ -99,6 +100,7 @@ static int add_header(struct buffer *headers, const char *line, size_t size)
 size_t http_payload_on_header(char *line, size_t size, size_t count, void *context)
 {
 	struct http_transfer *transfer = context;
+	struct http_response *response = &transfer->response;
 	size_t taken = size * count;
 	size_t length = taken;
 
@@ -107,17 +109,17 @@ size_t http_payload_on_header(char *line, size_t size, size_t count, void *conte
 	while (length > 0 && (line[length - 1] == '\n' || line[length - 1] == '\r'))
 		length--;
 	if (length >= 5 && memcmp(line, "HTTP/", 5) == 0 &&
-	    (!transfer->has_headers || transfer->response.body_bytes == 0)) {
+	    (!transfer->has_headers || response->body_bytes == 0)) {
 		begin_response(transfer, line, length);
 		return taken;
 	}
-	if (transfer->has_headers) /* a trailer */
-		return taken;
 	if (length == 0) {
-		end_headers(transfer);
+		if (!transfer->has_headers)
+			end_headers(transfer);
 		return taken;
 	}
-	if (add_header(&transfer->response.headers, line, length) < 0) {
+	if (add_header(transfer->has_headers ? &response->trailers : &response->headers, line,
+		       length) < 0) {
 		fail(transfer, -EMSGSIZE, "the response headers are larger than 64 KiB");
 		return 0;
 	}

@@ -48,15 +48,16 @@ int http_perform(struct http_client *client, const struct http_request *request,
 void http_response_done(struct http_response *response)
 {
 	buffer_done(&response->headers);
+	buffer_done(&response->trailers);
 	buffer_done(&response->body);
 }
 
-const char *http_response_header(const struct http_response *response, const char *name,
-				 char *buffer, size_t size)
+static const char *find_line(const struct buffer *lines, const char *name, char *buffer,
+			     size_t size)
 {
 	size_t name_size = strlen(name);
 
-	for (const char *line = buffer_string(&response->headers); *line;) {
+	for (const char *line = buffer_string(lines); *line;) {
 		const char *end = strchrnul(line, '\n');
 
 		if (strncasecmp(line, name, name_size) == 0 && line[name_size] == ':') {
@@ -68,4 +69,16 @@ const char *http_response_header(const struct http_response *response, const cha
 		line = *end ? end + 1 : end;
 	}
 	return NULL;
+}
+
+const char *http_response_header(const struct http_response *response, const char *name,
+				 char *buffer, size_t size)
+{
+	return find_line(&response->headers, name, buffer, size);
+}
+
+const char *http_response_trailer(const struct http_response *response, const char *name,
+				  char *buffer, size_t size)
+{
+	return find_line(&response->trailers, name, buffer, size);
 }

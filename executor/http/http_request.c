@@ -25,7 +25,10 @@ static curl_socket_t on_open_socket(void *context, curlsocktype purpose,
 	int fd;
 
 	(void)purpose;
-	if (address->family == AF_INET6) {
+	if (address->family == AF_UNIX) {
+		snprintf(transfer->remote, sizeof(transfer->remote), "%s",
+			 transfer->request.unix_path);
+	} else if (address->family == AF_INET6) {
 		const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&address->addr;
 
 		inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof(host));
@@ -54,8 +57,9 @@ static int on_connected(void *context, char *remote_ip, char *local_ip, int remo
 
 	(void)local_ip;
 	(void)local_port;
-	snprintf(transfer->remote, sizeof(transfer->remote),
-		 strchr(remote_ip, ':') ? "[%s]:%d" : "%s:%d", remote_ip, remote_port);
+	if (!transfer->request.unix_path)
+		snprintf(transfer->remote, sizeof(transfer->remote),
+			 strchr(remote_ip, ':') ? "[%s]:%d" : "%s:%d", remote_ip, remote_port);
 	transfer->is_connected = true;
 	return CURL_PREREQFUNC_OK;
 }
@@ -211,6 +215,24 @@ static int set_tls(struct http_transfer *transfer, struct error *err)
 	return bad ? error_errno(err, -ENOMEM, "set up TLS") : 0;
 }
 
+static int set_unix_route(struct http_transfer *transfer)
+{
+	const char *path = transfer->request.unix_path;
+	CURL *easy = transfer->easy;
+	int bad = 0;
+
+	if (!path)
+		return 0;
+	bad |= (int)curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, path);
+	bad |= (int)curl_easy_setopt(easy, CURLOPT_PROXY, "");
+	bad |= (int)curl_easy_setopt(easy, CURLOPT_HTTP_VERSION,
+				     (long)CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE);
+	/* Nobody reads an idle connection, so nobody would answer a server that wants to close. */
+	bad |= (int)curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
+	bad |= (int)curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, 1L);
+	return bad;
+}
+
 static int set_route(struct http_transfer *transfer, struct error *err)
 {
 	const struct http_request *request = &transfer->request;
@@ -237,6 +259,7 @@ static int set_route(struct http_transfer *transfer, struct error *err)
 	bad |= (int)curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, transfer);
 	bad |= (int)curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_connected);
 	bad |= (int)curl_easy_setopt(easy, CURLOPT_PREREQDATA, transfer);
+	bad |= set_unix_route(transfer);
 	if (bad)
 		return error_errno(err, -ENOMEM, "set up a request");
 	if (!request->tls.server_name || !text_has_prefix(request->url, "https://"))

@@ -557,6 +557,42 @@ static void test_proxy(void **state)
 	assert_memory_equal(f->server.peer.request, "GET http://a.example/x HTTP/1.1\r\n", 33);
 }
 
+static void test_trailers(void **state)
+{
+	struct http_fixture *f = *state;
+	char value[64];
+
+	start(f, http_serve_text,
+	      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-A: head\r\n\r\n5\r\nhello\r\n0\r\n"
+	      "X-A: tail\r\nGrpc-Status: 5\r\n\r\n",
+	      "/");
+	assert_int_equal(perform(f, (struct http_request){ 0 }), 0);
+	http_server_stop(&f->server);
+	assert_string_equal(http_response_header(&f->response, "x-a", value, sizeof(value)),
+			    "head");
+	assert_string_equal(http_response_trailer(&f->response, "x-a", value, sizeof(value)),
+			    "tail");
+	assert_string_equal(
+		http_response_trailer(&f->response, "grpc-status", value, sizeof(value)), "5");
+	assert_null(http_response_header(&f->response, "grpc-status", value, sizeof(value)));
+}
+
+/* What is on the other side of a unix socket is tested by those who need it: tests of plugins. */
+static void test_nobody_at_a_unix_socket(void **state)
+{
+	struct http_fixture *f = *state;
+	struct http_request request = { .unix_path = "/nonexistent/socket" };
+
+	strcpy(f->url, "http://localhost/x");
+	setenv("HTTP_PROXY", "http://127.0.0.1:1", 1);
+	assert_int_equal(perform(f, request), -ENOENT);
+	unsetenv("HTTP_PROXY");
+	assert_int_equal(f->err.class, ERROR_TRANSIENT);
+	assert_string_equal(f->err.message,
+			    "GET http://localhost/x: dial unix /nonexistent/socket: "
+			    "connect: no such file or directory");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(test_##name, setup, http_fixture_tear_down)
 
 int main(void)
@@ -583,6 +619,8 @@ int main(void)
 		TEST(client_freed_first),
 		TEST(malformed_requests),
 		TEST(proxy),
+		TEST(trailers),
+		TEST(nobody_at_a_unix_socket),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
