@@ -32,6 +32,11 @@ struct store_context {
 	const struct log *log;
 	const char *secret_directory; /* "/argo/secret": <directory>/<secret name>/<key> */
 	struct store_observer observer;
+	/* "/var/run/argo/ctr": <directory>/artifact-plugin-<name> is that of a plugin's sidecar; NULL
+	 * where plugins run in our own container. */
+	const char *container_directory;
+	/* What the location belongs to, relocated; plugins are told all of it. */
+	struct json_object *artifact;
 };
 
 /* For stores: context->observer.stored(), if there is one. */
@@ -69,6 +74,13 @@ struct store_operations {
 	int (*put_stream)(struct store *store, const char *name, struct writer **ret,
 			  struct error *err);
 	void (*put_stream_done)(struct store *store, struct writer *writer);
+	/*
+	 * For stores that work in another container of the pod (artifact plugins), and instead of all
+	 * of the above: files and directories by their path, which is the same in both containers.
+	 * load_path makes `path`, which does not exist; NOT_FOUND as for get.
+	 */
+	int (*load_path)(struct store *store, const char *path, struct error *err);
+	int (*save_path)(struct store *store, const char *path, struct error *err);
 };
 
 /* Every store embeds this first. */

@@ -6,8 +6,8 @@
 #include "executor/base/fd.h"
 #include "executor/base/path.h"
 #include "executor/event/fibers.h"
-#include "executor/stage/merge.h"
 #include "executor/stage/permissions.h"
+#include "executor/stage/place.h"
 #include "executor/template/location.h"
 #include "executor/template/template_check.h"
 
@@ -29,12 +29,7 @@ struct loading {
 	struct store *store;
 	struct ledger_entry *entry;
 	mode_t file_mode;
-	char target[PATH_MAX_BYTES];
-	/* Where it is put together: the target, or a name inside of it where the target is a
-	 * directory of the user's, which may be the root of a volume. */
-	char landing[PATH_MAX_BYTES + 264];
-	char temporary[PATH_MAX_BYTES + 272]; /* of a file, or the directory of a prefix */
-	bool joins; /* landing is not the target */
+	struct place place;
 };
 
 /* Counts what it passes on. */
@@ -101,45 +96,36 @@ static int write_file(const char *path, mode_t mode, struct reader *reader, stru
 	return r;
 }
 
-static int move_into_place(const struct loading *self, struct error *err)
-{
-	int r;
-
-	if (rename(self->temporary, self->landing) == 0)
-		return 0;
-	r = error_errno(err, -errno, "rename %s to %s", self->temporary, self->landing);
-	path_remove_tree(self->temporary, NULL);
-	return r;
-}
-
 static int load_plain(struct loading *self, struct reader *reader, struct error *err)
 {
-	int r = write_file(self->temporary, self->file_mode, reader, err);
+	int r = write_file(self->place.temporary, self->file_mode, reader, err);
 
-	return r < 0 ? r : move_into_place(self, err);
+	return r < 0 ? r : place_fill(&self->place, err);
+}
+
+/* A zip is read from its end: it has to be on disk, but needs no name any more. */
+static int unpack_temporary_zip(struct loading *self, struct error *err)
+{
+	const struct unpack_options options = { .hooks = stage_hooks(self->stage) };
+	_cleanup_close_ int fd = open(self->place.temporary, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	int r = fd < 0 ? error_errno(err, -errno, "open %s", self->place.temporary) : 0;
+
+	unlink(self->place.temporary);
+	return r < 0 ? r : unpack_zip(fd, self->place.landing, &options, err);
 }
 
 static int load_zip(struct loading *self, struct reader *reader, struct error *err)
 {
-	const struct unpack_options options = { .hooks = stage_hooks(self->stage) };
-	_cleanup_close_ int fd = -1;
-	int r = write_file(self->temporary, self->file_mode, reader, err);
+	int r = write_file(self->place.temporary, self->file_mode, reader, err);
 
-	if (r < 0)
-		return r;
-	/* A zip is read from its end: it has to be on disk, but needs no name any more. */
-	fd = open(self->temporary, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0)
-		r = error_errno(err, -errno, "open %s", self->temporary);
-	unlink(self->temporary);
-	return r < 0 ? r : unpack_zip(fd, self->landing, &options, err);
+	return r < 0 ? r : unpack_temporary_zip(self, err);
 }
 
 static int load_tar(struct loading *self, struct reader *reader, struct error *err)
 {
 	const struct unpack_options options = { .hooks = stage_hooks(self->stage) };
 
-	return unpack_tar(reader, self->landing, &options, err);
+	return unpack_tar(reader, self->place.landing, &options, err);
 }
 
 /* No archive strategy given: a tar behind gzip or zstd is unpacked, anything else is kept. */
@@ -188,7 +174,7 @@ static int load_below(void *context, const char *relative, int64_t size, struct 
 	int r;
 
 	(void)size;
-	if ((size_t)snprintf(path, sizeof(path), "%s/%s", self->temporary, relative) >=
+	if ((size_t)snprintf(path, sizeof(path), "%s/%s", self->place.temporary, relative) >=
 	    PATH_MAX_BYTES)
 		return error_set(err, -ENAMETOOLONG, "object %.200s…: the path is too long",
 				 relative);
@@ -213,19 +199,108 @@ static int load_directory(struct loading *self, const struct error *not_found, s
 		*err = *not_found;
 		return not_found->code;
 	}
-	r = path_remove_tree(self->temporary, err);
+	r = path_remove_tree(self->place.temporary, err);
 	if (r == 0)
-		r = path_make_directories(self->temporary, DIRECTORY_MODE, err);
+		r = path_make_directories(self->place.temporary, DIRECTORY_MODE, err);
 	if (r == 0)
 		r = operations->list(self->store, load_below, self, err);
 	if (r == 0 && self->artifact->archive != ARCHIVE_UNSET &&
 	    self->artifact->archive != ARCHIVE_NONE)
 		r = error_set(err, -EISDIR, "the key names a directory, not an archive");
 	if (r == 0)
-		return move_into_place(self, err);
+		return place_fill(&self->place, err);
 	if (err->class == ERROR_NOT_FOUND)
 		*err = *not_found;
-	path_remove_tree(self->temporary, NULL);
+	path_remove_tree(self->place.temporary, NULL);
+	return r;
+}
+
+/* A place that is missing is no missing artifact: an optional one is not skipped for it. */
+static int not_absent(int r, struct error *err)
+{
+	if (r < 0 && err->class == ERROR_NOT_FOUND)
+		err->class = ERROR_PERMANENT;
+	return r;
+}
+
+static int detect(struct reader *source, enum detected *ret, struct error *err)
+{
+	struct peek_reader peek;
+	const char *data;
+	ssize_t n;
+	int r;
+
+	peek_reader_init(&peek, source);
+	n = peek_reader_peek(&peek, DETECT_BYTES, &data, err);
+	r = n < 0 ? (int)n : detect_format(data, (size_t)n, ret, err);
+	peek_reader_done(&peek);
+	return r;
+}
+
+static int unpack_temporary_tar(struct loading *self, struct error *err)
+{
+	_cleanup_close_ int fd = open(self->place.temporary, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	struct fd_reader reader;
+	int r = fd < 0 ? error_errno(err, -errno, "open %s", self->place.temporary) : 0;
+
+	fd_reader_init(&reader, fd, self->place.temporary);
+	if (r == 0)
+		r = load_tar(self, &reader.reader, err);
+	unlink(self->place.temporary);
+	return r;
+}
+
+/* What lies at `temporary` now, and its form: TAR, ZIP or NONE. */
+static int examine_temporary(const struct loading *self, enum template_archive *ret,
+			     struct error *err)
+{
+	_cleanup_close_ int fd =
+		open(self->place.temporary, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	enum detected format = DETECTED_PLAIN;
+	struct fd_reader reader;
+	struct stat st;
+	int r = 0;
+
+	*ret = self->artifact->archive;
+	if (fd < 0 && errno == ENOENT)
+		return error_set(err, -EIO, "nothing was loaded to %s", self->place.temporary);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return error_errno(err, -errno, "open %s", self->place.temporary);
+	if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))
+		return error_set(err, -EINVAL, "%s is neither a file nor a directory",
+				 self->place.temporary);
+	if (S_ISREG(st.st_mode))
+		ledger_move(self->entry, (uint64_t)st.st_size);
+	if (*ret != ARCHIVE_UNSET) {
+		if (S_ISDIR(st.st_mode) && *ret != ARCHIVE_NONE)
+			r = error_set(err, -EISDIR, "%s is a directory, not an archive",
+				      self->place.temporary);
+		return r;
+	}
+	fd_reader_init(&reader, fd, self->place.temporary);
+	if (S_ISREG(st.st_mode))
+		r = detect(&reader.reader, &format, err);
+	*ret = format == DETECTED_PLAIN ? ARCHIVE_NONE : ARCHIVE_TAR;
+	return r;
+}
+
+/* The store puts it at `temporary` by itself. */
+static int load_by_path(struct loading *self, struct error *err)
+{
+	enum template_archive archive;
+	int r = self->store->operations->load_path(self->store, self->place.temporary, err);
+
+	if (r == 0) {
+		r = examine_temporary(self, &archive, err);
+		if (r == 0 && archive == ARCHIVE_TAR)
+			return unpack_temporary_tar(self, err);
+		if (r == 0 && archive == ARCHIVE_ZIP)
+			return unpack_temporary_zip(self, err);
+		if (r == 0)
+			return place_fill(&self->place, err);
+		not_absent(r, err);
+	}
+	path_remove_tree(self->place.temporary, NULL);
 	return r;
 }
 
@@ -236,8 +311,11 @@ static int fetch(struct loading *self, struct error *err)
 	struct reader *reader = NULL;
 	struct error not_found;
 	int64_t size;
-	int r = operations->get(self->store, &reader, &size, err);
+	int r;
 
+	if (operations->load_path)
+		return load_by_path(self, err);
+	r = operations->get(self->store, &reader, &size, err);
 	if (r == 0) {
 		ledger_expect(self->entry, size);
 		counted = count_bytes(self, reader);
@@ -251,88 +329,34 @@ static int fetch(struct loading *self, struct error *err)
 	return load_directory(self, &not_found, err);
 }
 
-static bool is_directory(const char *path)
+/* Plugins run where only their own pass can reach them. What was not supplied is no plugin's. */
+static bool is_in_pass(const struct stage *stage, const struct template_artifact *artifact)
 {
-	struct stat st;
+	bool is_complete = location_is_complete(artifact->json);
+	struct json_object *place = is_complete ? artifact->json :
+						  template_archive_location(stage->template);
+	const char *type = is_complete || location_key(artifact->json) ? location_type(place) :
+									 NULL;
+	const char *plugin = NULL;
 
-	return lstat(path, &st) == 0 && S_ISDIR(st.st_mode);
+	if (type && strcmp(type, "plugin") == 0)
+		plugin = json_get_string(location_get(place), "name", "");
+	if (!stage->plugin || !plugin)
+		return stage->plugin == plugin;
+	return strcmp(stage->plugin, plugin) == 0;
 }
 
-/*
- * A volume may hold what others put there, also symbolic links: whatever of the way to the target
- * exists must lead to a place inside the volume.
- */
-static int check_way(const struct stage *stage, const char *mount, const char *path,
-		     struct error *err)
+/* Somebody else's program made it, under whatever user: main may do with it as it likes. */
+static int set_permissions(const struct loading *self, struct error *err)
 {
-	_cleanup_free_ char *way = strdup(path + strlen(mount));
-	char root[PATH_MAX_BYTES];
-	int fd = -ENOENT;
-
-	if (!way)
-		return error_set(err, -ENOMEM, "out of memory");
-	snprintf(root, sizeof(root), "%s%s", stage->main_root, mount);
-	/* The last component is replaced, not followed; what is missing is made by us. */
-	for (char *slash = strrchr(way, '/'); slash && fd == -ENOENT; slash = strrchr(way, '/')) {
-		*slash = '\0';
-		fd = file_open_beneath(root, way, O_PATH | O_DIRECTORY, BENEATH_FOLLOW, err);
-	}
-	if (fd >= 0)
-		close(fd);
-	return fd >= 0 || fd == -ENOENT ? 0 : fd;
-}
-
-/* What lies at the target already: in our own directory it is from an earlier attempt and goes, a
- * directory in a volume is the user's and stays. */
-static int place(struct loading *self, struct error *err)
-{
-	const struct stage *stage = self->stage;
 	const struct template_artifact *artifact = self->artifact;
-	const char *mount = template_find_mount(stage->template, artifact->path);
-	bool is_in_volume = mount != NULL;
-	int r = is_in_volume ? check_way(stage, mount, artifact->path, err) : 0;
 
-	if (r < 0)
-		return r;
-	snprintf(self->target, sizeof(self->target), "%s%s%s",
-		 is_in_volume ? stage->main_root : stage->inputs, is_in_volume ? "" : "/",
-		 is_in_volume ? artifact->path : artifact->name);
-	self->joins = is_in_volume && is_directory(self->target);
-	snprintf(self->landing, sizeof(self->landing), "%s%s%s", self->target,
-		 self->joins ? "/.argo-" : "", self->joins ? artifact->name : "");
-	/* A name that nobody else has: beside the target, `<target>.tmp` may be a file of the user's. */
-	snprintf(self->temporary, sizeof(self->temporary), "%.*s/.argo-%s.tmp",
-		 (int)(strrchr(self->landing, '/') - self->landing), self->landing, artifact->name);
-	r = path_make_parents(self->target, DIRECTORY_MODE, err);
-	if (r == 0 && (self->joins || !is_in_volume))
-		r = path_remove_tree(self->landing, err);
-	return r;
-}
-
-/* A place that is missing is no missing artifact: an optional one is not skipped for it. */
-static int not_absent(int r, struct error *err)
-{
-	if (r < 0 && err->class == ERROR_NOT_FOUND)
-		err->class = ERROR_PERMANENT;
-	return r;
-}
-
-/* From where it was put together to where it is wanted. */
-static int settle(const struct loading *self, struct error *err)
-{
-	int r;
-
-	if (!self->joins)
-		return 0;
-	if (is_directory(self->landing))
-		r = merge_directories(self->landing, self->target, err);
-	else
-		r = error_set(err, -EISDIR,
-			      "%s is a directory that exists, and the artifact is a file",
-			      self->target);
-	if (r < 0)
-		path_remove_tree(self->landing, NULL);
-	return r;
+	if (artifact->has_mode)
+		return permissions_set(self->place.target, artifact->mode,
+				       artifact->is_mode_recursive, err);
+	return self->stage->plugin ?
+		       permissions_open(self->place.target, artifact->is_mode_recursive, err) :
+		       0;
 }
 
 static int load_one(const struct stage *stage, const struct template_artifact *artifact,
@@ -351,23 +375,22 @@ static int load_one(const struct stage *stage, const struct template_artifact *a
 			      &relocated, err);
 	if (r < 0)
 		return error_prefix(err, r, "failed to load artifact '%s'", artifact->name);
-	if (strcmp(location_type(relocated), "plugin") == 0)
-		return 0;
+	log_info(stage->log, "Loading artifact", log_string("artifactName", artifact->name));
 	self.file_mode = strcmp(location_type(relocated), "raw") == 0 ? RAW_FILE_MODE : FILE_MODE;
 	r = stage_open_store(stage, relocated, artifact->name, self.entry, &store, err);
 	self.store = store;
 	if (r == 0)
-		r = not_absent(place(&self, err), err);
+		r = not_absent(place_prepare(stage, artifact, &self.place, err), err);
 	if (r == 0)
 		r = fetch(&self, err);
 	if (r == 0)
-		r = not_absent(settle(&self, err), err);
-	if (r == 0 && artifact->has_mode)
-		r = permissions_set(self.target, artifact->mode, artifact->is_mode_recursive, err);
+		r = not_absent(place_settle(&self.place, err), err);
+	if (r == 0)
+		r = set_permissions(&self, err);
 	if (r < 0)
 		return error_prefix(err, r, "artifact %s failed to load", artifact->name);
 	log_info(stage->log, "Loaded artifact", log_string("artifactName", artifact->name),
-		 log_string("path", self.target));
+		 log_string("path", self.place.target));
 	return 0;
 }
 
@@ -377,15 +400,14 @@ static int load_or_skip(const struct stage *stage, const struct template_artifac
 	struct ledger_entry *entry = ledger_find(stage->ledger, LEDGER_INPUT, artifact->name);
 	int r;
 
+	if (!is_in_pass(stage, artifact))
+		return 0;
 	ledger_begin(entry);
-	if (!location_is_complete(artifact->json) && !location_key(artifact->json)) {
+	if (!location_is_complete(artifact->json) && !location_key(artifact->json))
 		r = error_set_class(err, -ENOENT, ERROR_NOT_FOUND,
 				    "required artifact '%s' not supplied", artifact->name);
-	} else {
-		log_info(stage->log, "Loading artifact",
-			 log_string("artifactName", artifact->name));
+	else
 		r = load_one(stage, artifact, err);
-	}
 	if (r == 0 || !artifact->is_optional || err->class != ERROR_NOT_FOUND) {
 		ledger_end(entry, r == 0 ? LEDGER_DONE : LEDGER_FAILED);
 		return r;
@@ -434,5 +456,6 @@ int load_inputs(const struct stage *stage, struct error *err)
 
 	if (!have_ended)
 		return error_set(err, -ENOMEM, "out of memory");
-	return fibers_run(stage->store.loop, count, LOAD_WIDTH, load_in_turn, &pass, err);
+	return fibers_run(stage->store.loop, count, stage->plugin ? 1 : LOAD_WIDTH, load_in_turn,
+			  &pass, err);
 }

@@ -192,7 +192,7 @@ int save_log(const struct stage *stage, const char *container, struct json_objec
 		return error_set(err, -ENOMEM, "out of memory");
 	r = prepare_store(stage, reported, artifact, name, &store, err);
 	if (r == 0)
-		r = upload_file(&source, store, name, err);
+		r = upload_file(stage, &source, store, name, err);
 	if (r < 0)
 		return error_prefix(err, r, "artifact %s failed to save", artifact);
 	log_info(stage->log, "Saved log", log_string("containerName", container),

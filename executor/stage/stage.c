@@ -20,8 +20,7 @@ static void plan(struct ledger *ledger, enum ledger_direction direction,
 		 const struct template_artifact *artifacts, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
-		if (!json_get(artifacts[i].json, "plugin"))
-			ledger_plan(ledger, direction, artifacts[i].name);
+		ledger_plan(ledger, direction, artifacts[i].name);
 }
 
 int stage_plan(struct ledger *ledger, const struct template *template, bool with_inputs)
@@ -81,9 +80,9 @@ bool stage_is_in_base(const struct stage *stage, const char *path)
 int stage_open_store(const struct stage *stage, struct json_object *artifact, const char *name,
 		     struct ledger_entry *entry, struct store **ret, struct error *err)
 {
-	struct store_context context = stage->store;
 	const char *type = location_type(artifact);
 	const struct store_operations *operations = type ? store_find(type) : NULL;
+	struct store_context context = stage->store;
 
 	if (!operations)
 		return error_set(err, -ENOTSUP,
@@ -93,6 +92,7 @@ int stage_open_store(const struct stage *stage, struct json_object *artifact, co
 	context.observer = (struct store_observer){ .stored = on_stored,
 						    .retried = on_retry,
 						    .context = entry };
+	context.artifact = artifact;
 	return operations->open(&context, location_get(artifact), ret, err);
 }
 

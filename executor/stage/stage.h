@@ -20,6 +20,8 @@ struct stage {
 	const char *scratch; /* /tmp/argo/outputs: private to this container */
 	bool is_initless;
 	struct ledger *ledger; /* NULL = nobody looks */
+	const char *
+		plugin; /* load_inputs: only what this artifact plugin has; NULL = all but plugins' */
 };
 
 #define STAGE_INPUTS "/argo/inputs/artifacts"

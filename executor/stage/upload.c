@@ -5,6 +5,7 @@
 #include "executor/base/cleanup.h"
 #include "executor/base/fd.h"
 #include "executor/base/path.h"
+#include "executor/stage/handover.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -21,11 +22,13 @@ struct tree {
 	unsigned depth;
 };
 
-int upload_file(const struct source *source, struct store *store, const char *name,
-		struct error *err)
+int upload_file(const struct stage *stage, const struct source *source, struct store *store,
+		const char *name, struct error *err)
 {
 	const struct store_operations *operations = store->operations;
 
+	if (operations->save_path)
+		return handover_copy(stage, source, store, name, err);
 	if (!operations->put_file)
 		return error_set(err, -ENOTSUP, "output artifacts of type %s are not supported",
 				 operations->type);
@@ -98,7 +101,7 @@ static int upload_known(const struct stage *stage, const struct template_artifac
 {
 	ledger_expect(ledger_find(stage->ledger, LEDGER_OUTPUT, artifact->name),
 		      (int64_t)source->size);
-	return upload_file(source, store, name, err);
+	return upload_file(stage, source, store, name, err);
 }
 
 static int upload_plain(const struct stage *stage, const struct template_artifact *artifact,
@@ -107,6 +110,8 @@ static int upload_plain(const struct stage *stage, const struct template_artifac
 {
 	struct tree tree = { .stage = stage, .store = store };
 
+	if (store->operations->save_path)
+		return handover_place(source, store, err);
 	if (!source->is_directory)
 		return upload_known(stage, artifact, source, store, name, err);
 	if (!store->operations->put_file)
@@ -116,13 +121,16 @@ static int upload_plain(const struct stage *stage, const struct template_artifac
 }
 
 /* Packed on the way: nothing of it touches the disk. */
-static int upload_packed(const struct source *source, const struct pack_options *options,
-			 struct store *store, const char *name, struct error *err)
+static int upload_packed(const struct stage *stage, const struct source *source,
+			 const struct pack_options *options, struct store *store, const char *name,
+			 struct error *err)
 {
 	const struct store_operations *operations = store->operations;
 	struct writer *out = NULL;
 	int r;
 
+	if (operations->save_path)
+		return handover_packed(stage, source, options, store, name, err);
 	if (!operations->put_stream)
 		return error_set(err, -ENOTSUP, "output artifacts of type %s are not supported",
 				 operations->type);
@@ -138,7 +146,7 @@ static int upload_packed(const struct source *source, const struct pack_options 
 
 /* The wrapper's tar.gz, unpacked into a private directory: for those who want it in another form.
  * *ret is what it holds. */
-static int unpack_collected(const struct stage *stage, const struct template_artifact *artifact,
+static int unpack_collected(const struct stage *stage, const char *name,
 			    const struct source *source, char *path, struct source *ret,
 			    struct error *err)
 {
@@ -146,7 +154,7 @@ static int unpack_collected(const struct stage *stage, const struct template_art
 	struct fd_reader reader;
 	int r;
 
-	snprintf(path, PATH_MAX_BYTES, "%s/artifacts/%s", stage->scratch, artifact->name);
+	snprintf(path, PATH_MAX_BYTES, "%s/artifacts/%s", stage->scratch, name);
 	fd_reader_init(&reader, source->fd, source->path);
 	r = path_make_parents(path, 0777, err);
 	if (r == 0)
@@ -176,7 +184,7 @@ static int upload_form(const struct stage *stage, const struct template_artifact
 
 	if (artifact->archive == ARCHIVE_NONE)
 		return upload_plain(stage, artifact, source, store, name, err);
-	return upload_packed(source, &options, store, name, err);
+	return upload_packed(stage, source, &options, store, name, err);
 }
 
 static int upload_collected(const struct stage *stage, const struct template_artifact *artifact,
@@ -190,7 +198,9 @@ static int upload_collected(const struct stage *stage, const struct template_art
 
 	if (artifact->archive == ARCHIVE_TAR || artifact->archive == ARCHIVE_UNSET)
 		return upload_known(stage, artifact, source, store, name, err);
-	r = unpack_collected(stage, artifact, source, path, &content, err);
+	/* A store may see the name: let it be that of the object, or at least not the archive's. */
+	r = unpack_collected(stage, artifact->archive == ARCHIVE_NONE ? name : artifact->name,
+			     source, path, &content, err);
 	if (r == 0 && fstat(content.fd, &st) < 0)
 		r = error_errno(err, -errno, "stat %s", path);
 	if (r == 0) {

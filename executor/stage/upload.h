@@ -10,5 +10,5 @@ int upload_artifact(const struct stage *stage, const struct template_artifact *a
 		    struct error *err);
 
 /* A regular file as it is. */
-int upload_file(const struct source *source, struct store *store, const char *name,
-		struct error *err);
+int upload_file(const struct stage *stage, const struct source *source, struct store *store,
+		const char *name, struct error *err);

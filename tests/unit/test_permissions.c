@@ -84,6 +84,22 @@ static void test_missing(void **state)
 	assert_string_equal(err.message, "chmod /nonexistent: no such file or directory");
 }
 
+static void test_open_to_everybody(void **state)
+{
+	(void)state;
+	make_tree("open");
+	assert_int_equal(permissions_open(scratch_path("open"), false, NULL), 0);
+	assert_int_equal(scratch_mode("open"), 0777);
+	assert_int_equal(scratch_mode("open/a"), 0755);
+	assert_int_equal(permissions_open(scratch_path("open"), true, NULL), 0);
+	assert_int_equal(scratch_mode("open/a/b"), 0777);
+	assert_int_equal(scratch_mode("open/a/file"), 0666);
+	assert_int_equal(scratch_mode("outside"), 0644);
+	assert_int_equal(chmod(scratch_path("open/a/file"), 0), 0);
+	assert_int_equal(permissions_open(scratch_path("open/a/file"), true, NULL), 0);
+	assert_int_equal(scratch_mode("open/a/file"), 0666);
+}
+
 static int set_up(void **state)
 {
 	int r = scratch_set_up(state);
@@ -102,6 +118,7 @@ int main(void)
 		cmocka_unit_test(test_everything_below_but_links),
 		cmocka_unit_test(test_directories_come_last),
 		cmocka_unit_test(test_missing),
+		cmocka_unit_test(test_open_to_everybody),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, scratch_tear_down);

@@ -1,0 +1,80 @@
+#include "executor/stage/handover.h"
+
+#include "executor/base/cleanup.h"
+#include "executor/base/fd.h"
+#include "executor/base/path.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+
+static int create(const struct stage *stage, const char *name, char path[PATH_MAX_BYTES], int *ret,
+		  struct error *err)
+{
+	int r;
+
+	if ((size_t)snprintf(path, PATH_MAX_BYTES, "%s/artifacts/%s", stage->scratch, name) >=
+	    PATH_MAX_BYTES)
+		return error_set(err, -ENAMETOOLONG, "%.200s…: the name is too long", name);
+	r = path_make_parents(path, 0777, err);
+	if (r == 0)
+		r = path_remove_tree(path, err);
+	if (r < 0)
+		return r;
+	*ret = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
+	return *ret < 0 ? error_errno(err, -errno, "create %s", path) : 0;
+}
+
+/* With `r` from writing the file: hands it over, if it is whole, and removes it. */
+static int hand_over(int fd, const char *path, int r, struct store *store, struct error *err)
+{
+	if (close(fd) < 0 && r == 0)
+		r = error_errno(err, -errno, "write %s", path);
+	if (r == 0)
+		r = store->operations->save_path(store, path, err);
+	path_remove_tree(path, NULL);
+	return r;
+}
+
+int handover_copy(const struct stage *stage, const struct source *source, struct store *store,
+		  const char *name, struct error *err)
+{
+	char path[PATH_MAX_BYTES];
+	int fd, r = create(stage, name, path, &fd, err);
+
+	if (r < 0)
+		return r;
+	r = fd_copy(source->fd, fd);
+	if (r < 0)
+		error_errno(err, r, "copy %s to %s", source->path, path);
+	return hand_over(fd, path, r, store, err);
+}
+
+int handover_packed(const struct stage *stage, const struct source *source,
+		    const struct pack_options *options, struct store *store, const char *name,
+		    struct error *err)
+{
+	char path[PATH_MAX_BYTES];
+	struct fd_writer out;
+	int fd, r = create(stage, name, path, &fd, err);
+
+	if (r < 0)
+		return r;
+	fd_writer_init(&out, fd, path);
+	r = pack_descriptor(source->fd, options, &out.writer, NULL, err);
+	return hand_over(fd, path, r, store, err);
+}
+
+int handover_place(const struct source *source, struct store *store, struct error *err)
+{
+	char link[64], path[PATH_MAX_BYTES];
+	ssize_t size;
+
+	/* The name without links: theirs would lead through the other container's files. */
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", source->fd);
+	size = readlink(link, path, sizeof(path) - 1);
+	if (size < 0)
+		return error_errno(err, -errno, "find out the path of %s", source->path);
+	path[size] = '\0';
+	return store->operations->save_path(store, path, err);
+}
