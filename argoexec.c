@@ -3,12 +3,14 @@
  * table from subcommand to role, and the flags that all of them share.
  */
 #include "emissary/emissary.h"
+#include "emissary/plugin_sidecar.h"
 #include "executor/base/flags.h"
 #include "executor/base/role.h"
 #include "executor/base/version.h"
 #include "executor/kube/config.h"
 #include "executor/report/failure.h"
 #include "init/init.h"
+#include "init/plugin_init.h"
 #include "signal/commands.h"
 #include "signal/kill.h"
 #include "wait/supervisor.h"
@@ -32,6 +34,10 @@ struct subcommand {
 };
 
 static const struct subcommand subcommands[] = {
+	{ "artifact-plugin-init", "--plugin-name P -- NAME [ARG...]",
+	  "load the inputs of an artifact plugin", 1, -1, plugin_init_main },
+	{ "artifact-plugin-sidecar", "-- NAME [ARG...]", "run an artifact plugin", 1, -1,
+	  plugin_sidecar_main },
 	{ "emissary", "-- NAME [ARG...]", "run a user's command and save its outputs", 0, -1,
 	  emissary_main },
 	{ "help", "[COMMAND]", "show the help of a command", 0, 1, NULL },
@@ -55,6 +61,7 @@ struct options {
 	bool is_short_version;
 	bool wants_help;
 	const char *container;
+	const char *plugin;
 	bool wants_watch;
 	const char *as_groups[FLAG_LIST_MAX + 1];
 };
@@ -91,6 +98,8 @@ static void describe_flags(struct options *o, struct flag table[static FLAGS_MAX
 		  "debug, info, warn or error (default info)" },
 		{ "namespace", 'n', FLAG_STRING, &o->kube.namespace, "namespace of the workflow" },
 		{ "password", 0, FLAG_STRING, &o->kube.password, "for basic authentication" },
+		{ "plugin-name", 0, FLAG_STRING, &o->plugin,
+		  "artifact-plugin-init: the artifact plugin that is run" },
 		{ "proxy-url", 0, FLAG_STRING, &o->kube.proxy_url, "proxy to the API server" },
 		{ "request-timeout", 0, FLAG_STRING, &o->kube.request_timeout,
 		  "of one API request, for example 30s (default 0: none)" },
@@ -129,7 +138,7 @@ static void print_usage(int fd, const struct subcommand *subcommand)
 		dprintf(fd, "argoexec runs inside the pods of Argo workflows\n\nUsage:\n"
 			    "  argoexec [flags] COMMAND\n\nCommands:\n");
 		for (size_t i = 0; i < SUBCOMMAND_COUNT; i++)
-			dprintf(fd, "  %-10s %s\n", subcommands[i].name, subcommands[i].help);
+			dprintf(fd, "  %-24s %s\n", subcommands[i].name, subcommands[i].help);
 	}
 	dprintf(fd, "\nFlags:\n");
 	describe_flags(&unused, table);
@@ -197,6 +206,7 @@ static int run(struct role *role, const struct options *options)
 		return refuse(role, subcommand, &err);
 	}
 	role->container = options->container;
+	role->plugin = options->plugin;
 	role->wants_watch = options->wants_watch;
 	if (set_up_log(role, options) < 0)
 		return ROLE_BAD_START;

@@ -30,14 +30,16 @@ static int parse(const char *word, const char *what, int64_t low, int64_t high, 
 
 /*
  * SIGKILL from inside a container does not reach its PID 1: the kernel drops it. For a user's
- * container the wrapper is asked to kill the command instead, through its signal file. `wait` and
- * `supervisor` are let be: an upload that takes longer than the grace period survives that way.
+ * container the wrapper is asked to kill the command instead, through its signal file. `wait`,
+ * `supervisor` and the artifact plugins that they save through are let be: an upload that takes
+ * longer than the grace period survives that way.
  */
 static void escalate(const struct role *role, const char *container)
 {
 	struct error err = ERROR_NONE;
 
-	if (strcmp(container, "wait") == 0 || strcmp(container, "supervisor") == 0)
+	if (strcmp(container, "wait") == 0 || strcmp(container, "supervisor") == 0 ||
+	    text_has_prefix(container, "artifact-plugin-"))
 		return;
 	if (files_write_signal(FILES_VAR_RUN_ARGO, container, SIGKILL, &err) < 0)
 		log_debug(&role->log, "No wrapper to ask", log_error_field(&err));

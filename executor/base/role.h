@@ -22,5 +22,6 @@ struct role {
 	const struct kube_options *kube; /* flags that tell how to reach the API server */
 	const char *termination_log; /* /dev/termination-log */
 	const char *container; /* signal: whom; NULL = all main containers */
+	const char *plugin; /* artifact-plugin-init: which; NULL = not given */
 	bool wants_watch; /* status: print every change until the pod ends */
 };
