@@ -141,6 +141,7 @@ static int set_up_waiting(struct auxiliary *self, const char *name, struct error
 {
 	int r = environment_load(&self->environment, err);
 
+	plugins_init(&self->plugins, &self->environment, FILES_VAR_RUN_ARGO, self->log);
 	if (r < 0)
 		return r;
 	self->loop = event_loop_new();
@@ -228,7 +229,8 @@ struct stage auxiliary_stage(struct auxiliary *self)
 		.store = { .loop = self->loop,
 			   .http = self->http,
 			   .log = self->log,
-			   .secret_directory = STAGE_SECRETS },
+			   .secret_directory = STAGE_SECRETS,
+			   .container_directory = FILES_VAR_RUN_ARGO "/ctr" },
 		.root = FILES_VAR_RUN_ARGO,
 		.inputs = STAGE_INPUTS,
 		.main_root = STAGE_MAIN_ROOT,
@@ -322,6 +324,7 @@ static void save_and_report(struct auxiliary *self, bool has_main_run)
 static void on_look(struct mains *mains)
 {
 	progress_look(&of_mains(mains)->progress);
+	plugins_look(&of_mains(mains)->plugins);
 }
 
 /* The first error; if a wrapper was killed, that is what it comes from. */
@@ -358,10 +361,17 @@ int auxiliary_run(struct auxiliary *self, bool has_main_run)
 	progress_finish(&self->progress);
 	save_and_report(self, has_main_run);
 	has_failed = self->errors.count > 0;
+	/* They end while the report is finalized. */
+	plugins_ask(&self->plugins);
 	task_result_finalize(self->result);
 	if (task_result_wait_settled(self->result, &err) < 0 && !has_failed)
 		auxiliary_note(self, "Failed to finalize the report", &err);
 	write_message(self, has_failed);
+	if (plugins_await(&self->plugins, self->loop, &self->mains.watch, &err) < 0) {
+		auxiliary_note(self, "Failed to end artifact plugins", &err);
+		if (!has_failed)
+			write_message(self, false);
+	}
 	return has_failed ? ROLE_FAILED : ROLE_OK;
 }
 
@@ -402,5 +412,7 @@ int auxiliary_set_up(struct auxiliary *self, const struct role *role, const char
 		return ROLE_OK;
 	}
 	failure_report(role, &err);
+	/* Nobody will need them. */
+	plugins_ask(&self->plugins);
 	return r == -ENXIO ? ROLE_BAD_START : ROLE_BAD_SETUP;
 }

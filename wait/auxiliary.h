@@ -13,6 +13,7 @@
 #include "executor/stage/stage.h"
 #include "signal/control.h"
 #include "wait/mains.h"
+#include "wait/plugins.h"
 #include "wait/progress.h"
 #include "wait/reporting.h"
 
@@ -27,6 +28,7 @@ struct auxiliary {
 	struct ledger ledger; /* of what this process moves */
 	struct control *control; /* NULL: nobody can ask by socket */
 	struct progress progress;
+	struct plugins plugins; /* through which outputs may be saved */
 	struct http_client *http;
 	struct kube_config config;
 	struct kube_client *kube;

@@ -1,6 +1,7 @@
 #include "wait/supervisor.h"
 
 #include "executor/base/fd.h"
+#include "executor/event/fibers.h"
 #include "executor/process/files.h"
 #include "executor/stage/load.h"
 #include "wait/auxiliary.h"
@@ -11,6 +12,8 @@
 
 /* A wrapper takes a supervisor for dead after 30 s without a sign (Argo 4.1). */
 #define HEARTBEAT_MS 5000
+
+#define INPUT_PLUGINS "ARGO_INPUT_ARTIFACT_PLUGIN_NAMES"
 
 #define STATUS FILES_VAR_RUN_ARGO "/" FILES_STATUS_NAME
 
@@ -38,6 +41,35 @@ static void beat(struct event_timer *timer)
 	event_timer_set(timer, HEARTBEAT_MS);
 }
 
+/* Pass 0 is ours, each plugin has one of its own, as `init` containers have in other pods. */
+static int load_pass(void *context, size_t i, struct error *err)
+{
+	const char *cursor = environment_get(INPUT_PLUGINS);
+	struct stage stage = *(const struct stage *)context;
+	char plugin[ENVIRONMENT_NAME_MAX];
+	int r;
+
+	for (size_t k = 0; k < i && environment_next_name(&cursor, plugin); k++)
+		stage.plugin = plugin;
+	r = load_inputs(&stage, err);
+	if (r < 0 && stage.plugin)
+		error_prefix(err, r, "failed to load input artifacts from plugin \"%s\"", plugin);
+	else if (r < 0)
+		error_prefix(err, r, "failed to load non-plugin input artifacts");
+	return r;
+}
+
+static int load_side_by_side(struct supervisor *self, struct stage *stage, struct error *err)
+{
+	const char *cursor = environment_get(INPUT_PLUGINS);
+	char plugin[ENVIRONMENT_NAME_MAX];
+	size_t count = 1;
+
+	while (environment_next_name(&cursor, plugin))
+		count++;
+	return fibers_run(self->auxiliary.loop, count, count, load_pass, stage, err);
+}
+
 static int load(struct supervisor *self, struct error *err)
 {
 	struct stage stage = auxiliary_stage(&self->auxiliary);
@@ -52,11 +84,8 @@ static int load(struct supervisor *self, struct error *err)
 	}
 	if (r == 0)
 		r = load_files(&stage, err);
-	if (r == 0) {
-		r = load_inputs(&stage, err);
-		if (r < 0)
-			error_prefix(err, r, "failed to load non-plugin input artifacts");
-	}
+	if (r == 0)
+		r = load_side_by_side(self, &stage, err);
 	/* A stop that came while nothing was waited for still counts. */
 	if (r == 0 && event_loop_poll(self->auxiliary.loop) == -ECANCELED)
 		r = event_loop_cancelled_error(err);

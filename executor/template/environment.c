@@ -4,6 +4,7 @@
 #include "executor/base/text.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -79,4 +80,21 @@ int environment_load(struct environment *environment, struct error *err)
 	environment_load_wrapper(environment);
 	load_progress(environment);
 	return load_deadline(environment, err);
+}
+
+bool environment_next_name(const char **cursor, char name[ENVIRONMENT_NAME_MAX])
+{
+	while (**cursor) {
+		const char *start = *cursor + strspn(*cursor, " \t\r\n");
+		const char *end = strchrnul(*cursor, ',');
+
+		*cursor = *end ? end + 1 : end;
+		while (end > start && strchr(" \t\r\n", end[-1]))
+			end--;
+		if (end <= start)
+			continue;
+		snprintf(name, ENVIRONMENT_NAME_MAX, "%.*s", (int)(end - start), start);
+		return true;
+	}
+	return false;
 }

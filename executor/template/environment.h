@@ -38,5 +38,12 @@ void environment_load_wrapper(struct environment *environment);
 /* getenv(), with "" for unset. */
 const char *environment_get(const char *name);
 
+/* Room for a name in a list of names. */
+#define ENVIRONMENT_NAME_MAX 256
+
+/* Takes the next name off a comma-separated list: no blanks around it, not empty, a longer one cut.
+ * *cursor moves on; false at the end. */
+bool environment_next_name(const char **cursor, char name[ENVIRONMENT_NAME_MAX]);
+
 /* True iff the variable is exactly "true". */
 bool environment_is_true(const char *name);

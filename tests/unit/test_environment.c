@@ -182,6 +182,38 @@ static void test_progress_off(void **state)
 	assert_int_equal(environment.progress_patch_ms, 1);
 }
 
+static void test_lists_of_names(void **state)
+{
+	static const char *const lists[][2] = {
+		{ "", "" },
+		{ "a", "a;" },
+		{ "a,b-c", "a;b-c;" },
+		{ " a , b ,", "a;b;" },
+		{ ",, ,\t\n,", "" },
+		{ "a b,c", "a b;c;" },
+	};
+	char name[ENVIRONMENT_NAME_MAX], found[1024], longest[400];
+	const char *cursor;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+		cursor = lists[i][0];
+		found[0] = '\0';
+		while (environment_next_name(&cursor, name)) {
+			size_t used = strlen(found);
+
+			snprintf(found + used, sizeof(found) - used, "%.200s;", name);
+		}
+		assert_string_equal(found, lists[i][1]);
+	}
+	memset(longest, 'x', sizeof(longest) - 1);
+	longest[sizeof(longest) - 1] = '\0';
+	cursor = longest;
+	assert_true(environment_next_name(&cursor, name));
+	assert_int_equal(strlen(name), ENVIRONMENT_NAME_MAX - 1);
+	assert_false(environment_next_name(&cursor, name));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -192,6 +224,7 @@ int main(void)
 		cmocka_unit_test(test_booleans_are_exact),
 		cmocka_unit_test(test_grace),
 		cmocka_unit_test(test_progress_off),
+		cmocka_unit_test(test_lists_of_names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
