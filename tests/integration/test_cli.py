@@ -22,7 +22,16 @@ from tests.room import (
     write_template,
 )
 
-COMMANDS = ("emissary", "init", "kill", "supervisor", "version", "wait")
+COMMANDS = (
+    "artifact-plugin-init",
+    "artifact-plugin-sidecar",
+    "emissary",
+    "init",
+    "kill",
+    "supervisor",
+    "version",
+    "wait",
+)
 
 
 def call(*words: str, **options: object) -> subprocess.CompletedProcess[bytes]:
@@ -172,6 +181,8 @@ MISTAKES = {
     "version: 1 argument given": ["version", "now"],
     "wait: 1 argument given": ["wait", "x"],
     "init: 1 argument given": ["init", "x"],
+    "artifact-plugin-sidecar: 0 arguments given": ["artifact-plugin-sidecar", "--"],
+    "artifact-plugin-init: 0 arguments given": ["artifact-plugin-init", "--plugin-name", "p", "--"],
 }
 
 
@@ -185,6 +196,18 @@ def test_mistakes() -> None:
         assert lines[0].startswith(f"Error: {text}"), words
         assert "Usage:" in lines, words
         assert TERMINATION_LOG.read_text() == lines[0].removeprefix("Error: "), words
+
+
+@in_room
+def test_the_name_of_a_plugin() -> None:
+    for flags, text in (
+        ([], "artifact-plugin-init: --plugin-name is missing"),
+        (["--plugin-name="], '--plugin-name "" is not the name of a plugin'),
+        (["--plugin-name", "../p"], '--plugin-name "../p" is not the name of a plugin'),
+    ):
+        result = call("artifact-plugin-init", *flags, "--", "echo", "ran")
+        assert (result.returncode, result.stdout) == (64, b"")
+        assert result.stderr.decode().splitlines()[0] == f"Error: {text}"
 
 
 @in_room
@@ -264,6 +287,9 @@ def test_it_needs_nothing(user: int, readonly: bool) -> None:
         result = call("emissary", "--", SUBJECT, "exit", str(code), **{**options, "env": env})
         assert result.returncode == code
         assert Path("/bare/var/run/argo/ctr/main/exitcode").read_text() == str(code)
+    plugin = {**options, "env": environment("artifact-plugin-p")}
+    assert call("artifact-plugin-sidecar", "--", SUBJECT, "exit", "3", **plugin).returncode == 0
+    assert Path("/bare/var/run/argo/ctr/artifact-plugin-p/exitcode").read_text() == "3"
     failed = call("emissary", "--", "/nowhere", **options)
     assert failed.returncode == 64 and b"no such file" in failed.stderr
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import fnmatch
+import glob
 import hashlib
 import json
 import os
@@ -26,6 +27,8 @@ EXECUTOR_PATTERNS = ["*argoexec*"]
 
 _BUSYBOX = "/bin/busybox"
 _PYTHON = "/usr/bin/python3"
+_PACKAGES = "/usr/lib/python3/dist-packages"
+_GRPC = f"{_PACKAGES}/grpc/__init__.py"
 _CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 # Bump when a builder below changes, so that trees of an older recipe are built anew.
 _RECIPE = "1"
@@ -244,6 +247,21 @@ def _build_python(work: str) -> None:
     _copy_libraries(needed, root)
 
 
+def _build_plugin(work: str) -> None:
+    """Python with gRPC, and the artifact plugin of the tests as /plugin.py."""
+    _build_python(work)
+    root = os.path.join(work, "rootfs")
+    for package in ("grpc", "google/protobuf"):
+        shutil.copytree(
+            f"{_PACKAGES}/{package}", f"{root}{_PACKAGES}/{package}", ignore=_PYTHON_LEFT_OUT
+        )
+    needed: set[str] = set()
+    for extension in glob.glob(f"{root}{_PACKAGES}/**/*.so", recursive=True):
+        needed |= _libraries(extension)
+    _copy_libraries(needed, root)
+    shutil.copy(_PLUGIN, f"{root}/plugin.py")
+
+
 def _build_executor(work: str, binary: str) -> None:
     root = _skeleton(work, {"Env": [PATH], "Entrypoint": ["argoexec"]})
     shutil.copy(binary, f"{root}/bin/argoexec")
@@ -254,10 +272,12 @@ def _build_executor(work: str, binary: str) -> None:
 
 
 _ARGOSAY = os.path.join(REPOSITORY, "tests", "probes", "argosay.c")
+_PLUGIN = os.path.join(REPOSITORY, "tests", "servers", "artifact_plugin.py")
 _KNOWN = {
     "alpine*": ("busybox", _build_busybox, [_BUSYBOX]),
     "busybox*": ("busybox", _build_busybox, [_BUSYBOX]),
     "python*": ("python", _build_python, [_BUSYBOX, _PYTHON]),
+    "artifact-plugin*": ("artifact-plugin", _build_plugin, [_BUSYBOX, _PYTHON, _PLUGIN, _GRPC]),
     "argoproj/argosay*": ("argosay", _build_argosay, [_BUSYBOX, _ARGOSAY]),
 }
 
