@@ -147,7 +147,10 @@ def _do_look(player: Player, event: Event) -> None:
 
     def look_again() -> None:
         left = first & cell.zombies()
-        if left and cell.is_alive:
+        if left and cell.is_alive and not any(
+            deed.target == cell.name and deed.signo == signal.SIGKILL
+            for deed in player.record.deeds
+        ):
             player.record.problems.append(f"zombies in {cell.name}: {len(left)} of {len(first)}")
 
     if first:

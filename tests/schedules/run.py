@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from tests.pod.sandbox import linux
 from tests.room import ROOT, binary
 from tests.schedules.facts import Facts
 from tests.schedules.oracle import judge
@@ -80,6 +82,7 @@ def _show_life(life: Life) -> list[str]:
 
 
 def _work(pipe: Connection, patience: float) -> None:
+    linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
     stage = Stage()
     try:
         while (seed := pipe.recv()) is not None:
