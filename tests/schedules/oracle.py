@@ -31,6 +31,7 @@ def judge(facts: Facts) -> list[str]:
             problems += [f"{life.name}: {text}" for text in check_aux(facts, life)]
         else:
             problems += [f"{life.name}: {text}" for text in _check(facts, container, life)]
+    problems += _leftover_requests(facts)
     return problems + list(_leftover_files(facts))
 
 
@@ -75,7 +76,7 @@ def allowed_codes(facts: Facts, container: Container, life: Life) -> set[int]:
     aux = facts.record.lives.get(AUX)
     if facts.plan.is_supervised:
         is_stopped = any(p.signo in STOPS for p in possible)
-        if is_stopped or (aux and aux.code == 64 and facts.aux_stops()):
+        if is_stopped or (aux and aux.code == 64):
             codes.add(65)
     return codes
 
@@ -261,3 +262,19 @@ def _leftover_files(facts: Facts) -> Iterator[str]:
         aux_files = path in ("wait.sock", "control.sock")
         if path.endswith(TEMPORARY) or aux_files:
             yield f"{path} is left over"
+
+
+def _leftover_requests(facts: Facts) -> Iterator[str]:
+    """A signal file is taken away by who acts on it."""
+    files = [deed for deed in facts.record.deeds if deed.kind == "file" and deed.has_worked]
+    for deed in {deed.target: deed for deed in files}.values():
+        life = facts.record.lives.get(deed.target)
+        path = f"ctr/{deed.target}/signal"
+        if not life or path not in facts.record.files or not deed.text.strip():
+            continue
+        container = facts.plan.container(life.name)
+        if container.role != "main" or container.part.file or not facts.is_quiet:
+            continue
+        is_late = life.ended < deed.ended + facts.instant
+        if not is_late and facts.know_each_other(life.name, deed.began):
+            yield f"{path} is still there"

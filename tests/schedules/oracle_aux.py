@@ -41,8 +41,10 @@ def _may_fail(facts: Facts) -> bool:
     """There is a reason for 64."""
     main = facts.record.lives.get("main")
     may_be_early = bool(facts.aux_stops()) or facts.plan.deadline is not None
-    if facts.plan.is_supervised and may_be_early:
-        return True
+    if facts.plan.is_supervised:
+        mains = [facts.record.lives.get(c.name) for c in facts.plan.mains]
+        if may_be_early or not any(main and main.attempts for main in mains):
+            return True
     if not _has_result(facts):
         return False
     return not main or not main.attempts or may_be_early or facts.removed("ctr/main/stdout")

@@ -172,8 +172,9 @@ class _Maker:
         container.has_terminal = rng.random() < 0.12
         if rng.random() < 0.1 and not container.has_terminal:
             container.stall = rng.randrange(10, 400)
-            container.part.lines = rng.choice([1, 50, 100])
-            container.part.width = 3000  # more than two pipes hold
+            # Less and more than two pipes hold.
+            container.part.lines = rng.choice([1, 30, 100])
+            container.part.width = 3000
         return container
 
     def _part(self, name: str) -> Part:
