@@ -294,9 +294,12 @@ static void stay_in_front(void)
 		_exit(97);
 	if (WIFEXITED(status))
 		_exit(WEXITSTATUS(status));
+	/* Others may be pending: they come too late. */
+	sigemptyset(&before);
+	sigaddset(&before, WTERMSIG(status));
 	signal(WTERMSIG(status), SIG_DFL);
-	sigprocmask(SIG_SETMASK, &before, NULL);
 	kill(getpid(), WTERMSIG(status));
+	sigprocmask(SIG_UNBLOCK, &before, NULL);
 	_exit(96);
 }
 

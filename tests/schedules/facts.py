@@ -20,7 +20,7 @@ API_MOMENT_MS = 6000
 # What the tests' own process has to wait for once, the others may have to wait for several times.
 LAGS = 3
 # A wrapper and `wait` that have been there for so long know each other.
-ACQUAINTED_MS = 300
+ACQUAINTED_MS = 100
 
 
 @dataclass
@@ -109,7 +109,8 @@ class Facts:
         for deed in self.record.deeds:
             if deed.kind == "file" and deed.target == container.name:
                 signo = parse_signal(deed.text)
-                found += [Possible(signo, deed.began)] if signo else []
+                certain = self._is_certain_file(container, deed)
+                found += [Possible(signo, deed.began, certain)] if signo else []
             if deed.kind == "control":
                 found += self._of_control(container, deed)
         found += self._of_own_file(container)
@@ -118,6 +119,19 @@ class Facts:
         else:
             found += self._of_mains()
         return found
+
+    def _is_certain_file(self, container: Container, deed: Deed) -> bool:
+        """Whoever looks for it is there, and nothing else was asked for through `wait`."""
+        life, aux = self.record.lives.get(container.name), self.record.lives.get(AUX)
+        others = [d for d in self.record.deeds if d.kind in ("file", "control") and d is not deed]
+        if not life or not life.seen or others or container.part.file or not self.is_quiet:
+            return False
+        if self.plan.deadline is not None or self.aux_stops():
+            return False
+        if container.role == "main" and self.know_each_other(container.name, deed.began):
+            return True
+        is_alone = not aux or aux.started > deed.ended + self.instant
+        return is_alone and life.seen + self.acquainted <= deed.began
 
     def _of_control(self, container: Container, deed: Deed) -> list[Possible]:
         signo = deed.body.get("signal", 15)

@@ -76,7 +76,7 @@ def allowed_codes(facts: Facts, container: Container, life: Life) -> set[int]:
     aux = facts.record.lives.get(AUX)
     if facts.plan.is_supervised:
         is_stopped = any(p.signo in STOPS for p in possible)
-        if is_stopped or (aux and aux.code == 64):
+        if is_stopped or (aux and (aux.code == 64 or facts.aux_stops())):
             codes.add(65)
     return codes
 
@@ -209,7 +209,9 @@ def _bounds(facts: Facts, container: Container, life: Life) -> Iterator[tuple[in
     if container.role == "sidecar" and facts.is_quiet and all(m and m.exit_code for m in mains):
         ended = max(main.ended for main in mains if main)
         if not plan.is_supervised or last:
-            yield max(ended, life.started) + facts.grace, "those that it serves had ended"
+            is_deaf = part.term == "ignore" or stands_still
+            grace = facts.grace if is_deaf else part.tdelay * 1_000_000
+            yield max(ended, life.started) + grace, "those that it serves had ended"
 
 
 def _bounds_by_aux(
@@ -242,7 +244,8 @@ def _check_time(facts: Facts, container: Container, life: Life) -> Iterator[str]
     bounds = list(_bounds(facts, container, life))
     if bounds:
         bound, why = min(bounds)
-        if life.ended > bound + facts.moment:
+        killed = [d.began for d in facts.killings(life.name) if d.text == "grace over"]
+        if life.ended > bound + facts.moment or (killed and killed[0] > bound + facts.instant):
             yield f"hangs: went on for {(life.ended - bound) / 1e6:.0f} ms after {why}"
     is_endless = container.part.life < 0 or container.part.stop >= 0 or container.stall > 0
     if facts.was_hit_by(life.name, "cleared away") and not is_endless and not bounds:

@@ -150,7 +150,8 @@ def _bound(facts: Facts, life: Life) -> int | None:
 
 def _check_time(facts: Facts, life: Life) -> Iterator[str]:
     bound = _bound(facts, life)
-    if bound and life.ended > bound + facts.api_moment:
+    moment = facts.api_moment if facts.plan.api_faults else 4 * facts.acquainted
+    if bound and life.ended > bound + moment:
         yield f"hangs: went on for {(life.ended - bound) / 1e6:.0f} ms"
 
 
