@@ -2,18 +2,17 @@
 
 #include "emissary/attempts.h"
 #include "emissary/companions.h"
+#include "emissary/directory.h"
 #include "emissary/links.h"
 #include "emissary/ready.h"
 #include "emissary/run.h"
 #include "executor/base/cleanup.h"
 #include "executor/base/clock.h"
 #include "executor/base/path.h"
-#include "executor/base/text.h"
 #include "executor/event/watch.h"
 #include "executor/process/channel.h"
 #include "executor/process/files.h"
 #include "executor/process/inbox.h"
-#include "executor/process/record.h"
 #include "executor/report/failure.h"
 #include "executor/stage/collect.h"
 #include "executor/stage/stage.h"
@@ -26,7 +25,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define ROOT FILES_VAR_RUN_ARGO
@@ -46,7 +44,7 @@ struct emissary {
 	struct inbox inbox; /* the signal file */
 	struct command command;
 	struct run run;
-	char directory[PATH_MAX_BYTES]; /* ctr/<name> */
+	struct directory directory; /* ctr/<name> */
 	const char *pause_name;
 	struct companions mains; /* for a sidecar: whom it serves */
 	struct event_timer sidecar_kill;
@@ -124,7 +122,7 @@ static void watch_files(struct emissary *self)
 	if (self->is_watching || event_watch_init(&self->watch, self->loop, look_at_files) < 0)
 		return;
 	self->is_watching = true;
-	event_watch_add(&self->watch, self->directory, EVENT_WATCH_NAMES);
+	event_watch_add(&self->watch, self->directory.path, EVENT_WATCH_NAMES);
 	event_watch_add(&self->watch, ROOT, EVENT_WATCH_NAMES);
 }
 
@@ -179,7 +177,7 @@ static void look_for_pause_end(struct event_watch *watch)
 		(struct emissary *)((char *)watch - offsetof(struct emissary, pause_watch));
 	char path[PATH_MAX_BYTES + 16];
 
-	snprintf(path, sizeof(path), "%s/%s", self->directory, self->pause_name);
+	snprintf(path, sizeof(path), "%s/%s", self->directory.path, self->pause_name);
 	self->is_pause_over = access(path, F_OK) == 0;
 }
 
@@ -193,7 +191,7 @@ static void pause_for_debugging(struct emissary *self, const char *variable, con
 	self->pause_name = name;
 	if (event_watch_init(&self->pause_watch, self->loop, look_for_pause_end) < 0)
 		return;
-	event_watch_add(&self->pause_watch, self->directory, EVENT_WATCH_NAMES);
+	event_watch_add(&self->pause_watch, self->directory.path, EVENT_WATCH_NAMES);
 	look_for_pause_end(&self->pause_watch);
 	event_loop_wait(self->loop, &self->is_pause_over);
 	event_watch_done(&self->pause_watch);
@@ -203,20 +201,10 @@ static void pause_for_debugging(struct emissary *self, const char *variable, con
 static int prepare(struct emissary *self, struct error *err)
 {
 	const char *name = self->environment.container_name;
-	int r;
+	int r = directory_make(&self->directory, self->role, name, err);
 
-	umask(0);
-	if (!text_is_dns_label(name))
-		return error_set(err, -EINVAL,
-				 "ARGO_CONTAINER_NAME \"%.64s\" is not a container name", name);
-	r = files_make_container_directory(ROOT, name, err);
 	if (r < 0)
 		return r;
-	files_container_path(ROOT, name, "", self->directory, sizeof(self->directory));
-	if (files_reserve_exit_code(ROOT, name, err) < 0)
-		log_warn(&self->role->log, "No room for the exit code", log_error_field(err));
-	if (record_leave(ROOT, name, err) < 0)
-		log_warn(&self->role->log, "Left no record of this process", log_error_field(err));
 	self->loop = event_loop_new();
 	if (!self->loop)
 		return error_errno(err, -errno, "epoll");
@@ -396,19 +384,6 @@ static int fail(struct emissary *self, const struct error *err)
 	return code;
 }
 
-/* What the file says: the command's own end where it had one, whatever happened afterwards. */
-static void record(struct emissary *self, int code)
-{
-	struct error err = ERROR_NONE;
-
-	if (!self->directory[0])
-		return;
-	/* The command may have removed it; without its directory the code is lost. */
-	(void)files_make_container_directory(ROOT, self->environment.container_name, &err);
-	if (files_write_exit_code(ROOT, self->environment.container_name, code, &err) < 0)
-		log_error(&self->role->log, "Failed to write exit code", log_error_field(&err));
-}
-
 static void release(struct emissary *self)
 {
 	channel_client_done(&self->channel);
@@ -439,7 +414,7 @@ int emissary_main(const struct role *role)
 	exit_code = r < 0 ? fail(&self, &err) : command_code;
 	if (r == 0 && exit_code != 0)
 		log_text(&role->log, "Error: exit status %d\n", exit_code);
-	record(&self, command_code >= 0 ? command_code : exit_code);
+	directory_write_exit_code(&self.directory, command_code >= 0 ? command_code : exit_code);
 	release(&self);
 	return exit_code;
 }

@@ -1,13 +1,11 @@
 #include "emissary/plugin_sidecar.h"
 
+#include "emissary/directory.h"
 #include "emissary/run.h"
-#include "executor/base/path.h"
-#include "executor/base/text.h"
 #include "executor/event/watch.h"
 #include "executor/process/channel.h"
 #include "executor/process/files.h"
 #include "executor/process/inbox.h"
-#include "executor/process/record.h"
 #include "executor/report/failure.h"
 #include "executor/template/environment.h"
 
@@ -15,7 +13,6 @@
 #include <signal.h>
 #include <stddef.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define ROOT FILES_VAR_RUN_ARGO
@@ -36,7 +33,7 @@ struct plugin_sidecar {
 	struct event_timer kill; /* `wait` died, and SIGTERM was not enough */
 	struct command command;
 	struct run run;
-	char directory[PATH_MAX_BYTES]; /* ctr/<name>; "" = it could not be made */
+	struct directory directory; /* ctr/<name> */
 	int stopped_by; /* before the plugin was started; 0 = nobody */
 	bool is_started; /* from now on signals belong to the plugin */
 };
@@ -119,20 +116,10 @@ static void look(struct event_watch *watch)
 static int prepare(struct plugin_sidecar *self, struct error *err)
 {
 	const char *name = self->environment.container_name;
-	int r;
+	int r = directory_make(&self->directory, self->role, name, err);
 
-	umask(0);
-	if (!text_is_dns_label(name))
-		return error_set(err, -EINVAL,
-				 "ARGO_CONTAINER_NAME \"%.64s\" is not a container name", name);
-	r = files_make_container_directory(ROOT, name, err);
 	if (r < 0)
 		return r;
-	files_container_path(ROOT, name, "", self->directory, sizeof(self->directory));
-	if (files_reserve_exit_code(ROOT, name, err) < 0)
-		log_warn(&self->role->log, "No room for the exit code", log_error_field(err));
-	if (record_leave(ROOT, name, err) < 0)
-		log_warn(&self->role->log, "Left no record of this process", log_error_field(err));
 	self->loop = event_loop_new();
 	if (!self->loop)
 		return error_errno(err, -errno, "epoll");
@@ -146,10 +133,10 @@ static int prepare(struct plugin_sidecar *self, struct error *err)
 	if (r == 0)
 		r = event_watch_init(&self->watch, self->loop, look);
 	if (r < 0)
-		return error_errno(err, r, "watch %s", self->directory);
+		return error_errno(err, r, "watch %s", self->directory.path);
 	self->channel.on_signal = on_channel_signal;
 	self->channel.on_lost = on_channel_lost;
-	event_watch_add(&self->watch, self->directory, EVENT_WATCH_NAMES);
+	event_watch_add(&self->watch, self->directory.path, EVENT_WATCH_NAMES);
 	event_watch_add(&self->watch, ROOT, EVENT_WATCH_NAMES);
 	look(&self->watch);
 	/* A stop that was there before us keeps the plugin from running. */
@@ -189,20 +176,6 @@ static int run_plugin(struct plugin_sidecar *self, int *ret_code, struct error *
 	return 0;
 }
 
-/* Whoever waits for the plugin's end waits for this file. */
-static void record(const struct plugin_sidecar *self, int code)
-{
-	const char *name = self->environment.container_name;
-	struct error err = ERROR_NONE;
-
-	if (!self->directory[0])
-		return;
-	/* Anybody in the pod may have removed it. */
-	(void)files_make_container_directory(ROOT, name, &err);
-	if (files_write_exit_code(ROOT, name, code, &err) < 0)
-		log_error(&self->role->log, "Failed to write exit code", log_error_field(&err));
-}
-
 static void release(struct plugin_sidecar *self)
 {
 	channel_client_done(&self->channel);
@@ -229,7 +202,7 @@ int plugin_sidecar_main(const struct role *role)
 		failure_report(role, &err);
 	else
 		log_info(&role->log, "The plugin has ended", log_int("exitCode", code));
-	record(&self, code);
+	directory_write_exit_code(&self.directory, code);
 	release(&self);
 	return r < 0 ? ROLE_FAILED : ROLE_OK;
 }
