@@ -241,6 +241,16 @@ def test_pipelining(running: Control) -> None:
     assert answer.endswith(b"# EOF\n")
 
 
+def test_pipelined_bodies(running: Control) -> None:
+    body = b'{"signal":%d}' % CONT
+    post = running.http(f"POST /v1/terminate HTTP/1.1\nHost: x\nContent-Length: {len(body)}", body)
+    bad = running.http("POST /v1/terminate HTTP/1.1\nHost: x\nContent-Length: 1", b"x")
+    last = running.http("GET /v1/status HTTP/1.1\nHost: x\nConnection: close")
+    answer = running.raw(post * 3 + bad + post + last)
+    statuses = [part[:3] for part in answer.split(b"HTTP/1.1 ")[1:]]
+    assert statuses == [b"202", b"202", b"202", b"400", b"202", b"200"]
+
+
 def test_slow_reader_delays_nobody(running: Control) -> None:
     lazy = running.connect()
     lazy.setblocking(False)
