@@ -32,12 +32,15 @@ static int parse_number(struct json_object *value, const char *name, int64_t low
 	return 0;
 }
 
-static int find_container(const struct control_model *model, const char *name, size_t *ret)
+static int find_container(const struct control_model *model, struct json_object *value, size_t *ret)
 {
 	const struct terminator_options *options = &model->terminator->options;
+	size_t size;
+	const char *name = json_string(value, &size);
 
-	for (size_t i = 0; i < options->count; i++) {
-		if (strcmp(options->names[i], name) == 0) {
+	/* "main\u0000x" is not "main". */
+	for (size_t i = 0; name && i < options->count; i++) {
+		if (strlen(options->names[i]) == size && strcmp(options->names[i], name) == 0) {
 			*ret = i;
 			return 0;
 		}
@@ -60,12 +63,12 @@ static int parse_containers(struct parsing *parsing, struct json_object *value)
 	if (!terminate->which)
 		return error_set(parsing->err, -ENOMEM, "out of memory");
 	for (size_t i = 0; i < count; i++) {
-		const char *name = json_string(json_at(value, i), NULL);
+		struct json_object *name = json_at(value, i);
 
-		if (!name || find_container(parsing->model, name, &terminate->which[i]) < 0)
+		if (find_container(parsing->model, name, &terminate->which[i]) < 0)
 			return error_set(parsing->err, -EINVAL,
 					 "containers: \"%.64s\" is no main container of this pod",
-					 name ? name : "");
+					 json_string(name, NULL) ?: "");
 	}
 	return 0;
 }

@@ -206,7 +206,9 @@ const char *clock_format_rfc3339(const struct timespec *t, int digits,
 	size_t n;
 
 	gmtime_r(&t->tv_sec, &tm);
-	n = strftime(buffer, CLOCK_RFC3339_MAX, "%Y-%m-%dT%H:%M:%S", &tm);
+	/* Not strftime(3) alone: its %Y has no zeros in front, and Go's zero time is in the year 1. */
+	n = (size_t)snprintf(buffer, CLOCK_RFC3339_MAX, "%04lld", tm.tm_year + 1900LL);
+	n += strftime(buffer + n, CLOCK_RFC3339_MAX - n, "-%m-%dT%H:%M:%S", &tm);
 	if (digits == 3) {
 		snprintf(buffer + n, CLOCK_RFC3339_MAX - n, ".%03ldZ", t->tv_nsec / 1000000);
 		return buffer;

@@ -133,6 +133,8 @@ static int decode_refusal(const char *method, const char *url, const struct http
 		text = json_get_string(object, "message", NULL);
 		snprintf(status->reason, sizeof(status->reason), "%s",
 			 json_get_string(object, "reason", ""));
+		text_trim_partial_utf8(status->reason);
+		make_line(status->reason);
 		status->retry_after_ms = longer_pause(status->retry_after_ms,
 						      json_get_int(json_get(object, "details"),
 								   "retryAfterSeconds", -1));

@@ -143,6 +143,22 @@ static void test_hostile_retry_after(void **state)
 	done(&a);
 }
 
+static void test_reason_is_a_line(void **state)
+{
+	struct answer a;
+
+	(void)state;
+	decode(&a, 409, JSON, "{\"kind\":\"Status\",\"reason\":\"Bad\\nReason\"}");
+	assert_string_equal(a.status.reason, "Bad Reason");
+	done(&a);
+	/* 62 bytes and a character of three: the field has room for one of them. */
+	decode(&a, 409, JSON,
+	       "{\"kind\":\"Status\",\"reason\":\"RRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRR"
+	       "RRRRRRRRRRRR\xe2\x82\xac\"}");
+	assert_int_equal(strlen(a.status.reason), 62);
+	done(&a);
+}
+
 static void test_not_an_api_server(void **state)
 {
 	struct answer a;
@@ -181,11 +197,9 @@ static void test_broken_json(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_classes),
-		cmocka_unit_test(test_success),
-		cmocka_unit_test(test_refusal),
-		cmocka_unit_test(test_hostile_retry_after),
-		cmocka_unit_test(test_not_an_api_server),
+		cmocka_unit_test(test_classes),          cmocka_unit_test(test_success),
+		cmocka_unit_test(test_refusal),          cmocka_unit_test(test_hostile_retry_after),
+		cmocka_unit_test(test_reason_is_a_line), cmocka_unit_test(test_not_an_api_server),
 		cmocka_unit_test(test_broken_json),
 	};
 

@@ -133,11 +133,11 @@ static void test_prefix(void **state)
 
 static void test_safe_names(void **state)
 {
-	static const char *const safe[] = {
-		"a", "a/b", "..a", "a..", "...", "a/...b/c", ".", "a\\b"
-	};
+	static const char *const safe[] = { "a",   "a/b",      "..a",   "a..",
+					    "...", "a/...b/c", "a/./b", "a\\b" };
 	static const char *const unsafe[] = { "",   "/",    "/a",     "a/",   "a//b",
-					      "..", "../a", "a/../b", "a/..", "a/b/../../.." };
+					      "..", "../a", "a/../b", "a/..", "a/b/../../..",
+					      ".",  "a/." };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(safe) / sizeof(safe[0]); i++)

@@ -145,6 +145,7 @@ static void test_parse_terminate(void **state)
 				       .state = running };
 	static const char full[] = "{\"signal\":9,\"graceSeconds\":86400,"
 				   "\"containers\":[\"b\",\"a\"],\"reason\":\"why\"}";
+	static const char nul[] = "{\"containers\":[\"a\\u0000x\"]}";
 	static const char twice[] = "{\"containers\":[\"a\",\"b\"],\"containers\":[\"b\"]}";
 	struct control_terminate parsed;
 	struct error err = ERROR_NONE;
@@ -164,6 +165,8 @@ static void test_parse_terminate(void **state)
 	control_terminate_done(&parsed);
 	assert_int_equal(control_parse_terminate(&model, "{\"a\":1}", 7, &parsed, &err), -22);
 	assert_string_equal(err.message, "unknown field \"a\"");
+	assert_int_equal(control_parse_terminate(&model, nul, strlen(nul), &parsed, &err), -22);
+	assert_null(parsed.which);
 	/* Repeated members: refused or the last one, never a leak or a mixture. */
 	if (control_parse_terminate(&model, twice, strlen(twice), &parsed, &err) == 0) {
 		assert_int_equal(parsed.count, 1);

@@ -33,6 +33,9 @@ bool s3_list_is_safe(const char *relative)
 
 		if (size == 0 || (size == 2 && memcmp(p, "..", 2) == 0))
 			return false;
+		/* A directory's own name, so no file can have it. */
+		if (strcmp(p, ".") == 0)
+			return false;
 		p += size;
 		if (*p == '\0')
 			return true;

@@ -12,6 +12,6 @@ int s3_list(struct s3_client *client, const char *prefix,
 	    int (*visit)(void *context, const char *relative, int64_t size, struct error *err),
 	    void *context, struct error *err);
 
-/* True for a relative name that stays below where it is put: no empty component, none that is
- * "..". */
+/* True for a relative name of a file that stays below where it is put: no empty component, none
+ * that is "..", and not "." at the end. */
 bool s3_list_is_safe(const char *relative);
