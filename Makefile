@@ -4,6 +4,7 @@ BASE_VERSION := v0.1.0
 
 ARCH ?= $(shell uname -m)
 SAN ?=
+FUZZ ?=
 PREFIX ?= /usr
 DESTDIR ?=
 WERROR ?= -Werror
@@ -32,7 +33,11 @@ $(error ARCH=$(ARCH) is not known: x86_64 or arm64)
 endif
 
 comma := ,
-ifeq ($(SAN),)
+ifneq ($(FUZZ),)
+override CC := clang
+override SAN := fuzzer-no-link,address,undefined
+OUT := build/fuzz
+else ifeq ($(SAN),)
 OUT := build$(if $(filter-out $(NATIVE),$(ARCH)),/$(ARCH))
 else
 OUT := build/san$(if $(filter-out address$(comma)undefined,$(SAN)),-$(subst $(comma),-,$(SAN)))
@@ -54,6 +59,10 @@ WARNINGS := -Wall -Wextra -Wshadow -Wvla -Wformat=2 -Wundef -Wpointer-arith -Wwr
 	-Wno-missing-field-initializers
 ifeq ($(findstring clang,$(CC)),)
 WARNINGS += -Wlogical-op -Wduplicated-cond
+else
+# clang takes no argument of a function that forwards its format for a literal, and does not see that
+# a variable which is only cleaned up has its use.
+WARNINGS += -Wno-format-nonliteral -Wno-unused-variable
 endif
 CPPFLAGS += -I. -isystem $(DEPS)/include -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64
 CFLAGS_ALL = -std=gnu17 -g $(WARNINGS) $(WERROR) -ffunction-sections -fdata-sections \
@@ -67,6 +76,11 @@ CFLAGS_VARIANT := -O2 -fPIE -fstack-protector-strong -fstack-clash-protection $(
 	-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3
 LDFLAGS_VARIANT = -static-pie $(call has_ld_option,pack-relative-relocs,-z$(comma)pack-relative-relocs)
 LDLIBS := $(THIRD_PARTY)
+else ifneq ($(FUZZ),)
+# What parses for us is instrumented too: build/deps/fuzz comes first.
+CFLAGS_VARIANT := -O1 -fno-omit-frame-pointer -fsanitize=$(SAN) -fno-sanitize-recover=all
+LDFLAGS_VARIANT := -fsanitize=fuzzer,address,undefined -Lbuild/deps/fuzz/lib
+LDLIBS := -Wl,-Bstatic $(THIRD_PARTY) -Wl,-Bdynamic
 else
 # The sanitizers want a dynamic libc. Everything else is static here too: containers of the tests
 # then need only libc, libm and the loader beside the binary.
@@ -86,6 +100,8 @@ OBJECTS := $(SOURCES:%.c=$(OBJ)/%.o)
 UNIT_SOURCES := $(sort $(wildcard tests/unit/test_*.c))
 UNIT_SUPPORT := $(filter-out $(UNIT_SOURCES),$(sort $(wildcard tests/unit/*.c)))
 UNIT_TESTS := $(UNIT_SOURCES:tests/unit/%.c=$(OUT)/tests/%)
+FUZZ_SOURCES := $(filter-out %/replay.c,$(sort $(wildcard tests/fuzz/*.c)))
+FUZZ_TARGETS := $(patsubst tests/fuzz/fuzz_%.c,%,$(filter tests/fuzz/fuzz_%.c,$(FUZZ_SOURCES)))
 PROBE_SOURCES := $(sort $(wildcard tests/probes/*.c))
 PROBES := $(PROBE_SOURCES:tests/probes/%.c=build/probes/%)
 
@@ -107,6 +123,10 @@ build/.setup-demo: scripts/setup-tests.sh scripts/lib/apt.sh scripts/packages/de
 	@touch $@
 build/.setup-tests: scripts/setup-tests.sh scripts/lib/apt.sh scripts/packages/tests.txt scripts/packages/demo.txt | build/.setup-$(NATIVE)
 	@scripts/setup-tests.sh
+	@touch $@
+
+build/deps/fuzz/stamp: $(DEPS)/stamp scripts/build-deps.sh build/.setup-tests
+	@scripts/build-deps.sh fuzz
 	@touch $@
 
 # --- Compile and link ------------------------------------------------------------------------------
@@ -164,6 +184,22 @@ endif
 $(OUT)/tests/%: $(OBJ)/tests/unit/%.o $(UNIT_SUPPORT:%.c=$(OBJ)/%.o) $(LIBRARY_OBJECTS) $(OBJ)/flags
 	$(call link,$@,$(filter %.o,$^),$(LDLIBS) -lcmocka)
 
+# One program for all fuzz targets; which one it runs is its name. gcc's sanitizers replay the corpus.
+.PHONY: fuzz-targets fuzz-replay
+ifneq ($(FUZZ),)
+fuzz-targets: $(FUZZ_TARGETS:%=$(OUT)/fuzz_%)
+$(OUT)/fuzz_%: $(OBJ)/fuzz
+	@ln -f $< $@
+$(OBJ)/fuzz: $(FUZZ_SOURCES:%.c=$(OBJ)/%.o) $(LIBRARY_OBJECTS) $(OBJ)/flags build/deps/fuzz/stamp
+	$(call link,$@,$(filter %.o,$^),$(LDLIBS))
+else
+fuzz-targets:
+	@$(MAKE) FUZZ=1 fuzz-targets
+endif
+fuzz-replay: $(OUT)/fuzz/replay
+$(OUT)/fuzz/replay: $(FUZZ_SOURCES:%.c=$(OBJ)/%.o) $(OBJ)/tests/fuzz/replay.o $(LIBRARY_OBJECTS) $(OBJ)/flags
+	$(call link,$@,$(filter %.o,$^),$(LDLIBS))
+
 # User programs of the tests: they run in containers that hold nothing else.
 probes: $(PROBES) ## Build the static helper programs of the tests, build/probes/*
 build/probes/%: tests/probes/%.c $(DEPS)/stamp
@@ -176,7 +212,7 @@ build/probes/%: tests/probes/%.c $(DEPS)/stamp
 json_entry = {"directory":"$(CURDIR)","file":"$1","arguments":[$(subst $(space),$(comma),$(foreach \
 	word,$(CC) $(CPPFLAGS) $(if $(filter %/version.c,$1),@$(OBJ)/version.flags) $(CFLAGS_ALL) -c $1,"$(word)"))]}
 space := $(subst ,, )
-TIDY_SOURCES := $(SOURCES) $(UNIT_SOURCES) $(UNIT_SUPPORT) $(PROBE_SOURCES)
+TIDY_SOURCES := $(SOURCES) $(UNIT_SOURCES) $(UNIT_SUPPORT) $(PROBE_SOURCES) $(FUZZ_SOURCES) tests/fuzz/replay.c
 # Written by make itself: a command line takes at most 128 KiB in one word.
 compile_commands.json: Makefile FORCE ## Write the compilation database
 	$(file >$@,[$(subst }$(space){,}$(comma){,$(foreach s,$(TIDY_SOURCES),$(call json_entry,$s)))])
@@ -184,13 +220,17 @@ compile_commands.json: Makefile FORCE ## Write the compilation database
 
 # --- Checks ----------------------------------------------------------------------------------------
 
-.PHONY: lint check soak bench demo image smoke-arm64 smoke-debian13
+.PHONY: lint check soak fuzz fuzz-all bench demo image smoke-arm64 smoke-debian13
 lint: build/.setup-tests compile_commands.json $(DEPS)/stamp $(OBJ)/version.flags ## Format, clang-tidy (changed files; LINT_ALL=1: all), layers, budgets, shellcheck, pyflakes
 	@scripts/lint.sh
 check: build/.setup-tests ## Run every test; the last line is 'N passed, N failed, N skipped'
 	@scripts/check.sh
 soak: build/.setup-tests all probes ## Run the long counts
 	@scripts/soak.sh
+fuzz: build/.setup-tests fuzz-targets ## Fuzz one target: TARGET=control TIME=600 (seconds); docs/testing.md
+	@/usr/bin/python3 -m tests.fuzz $(if $(TIME),--time $(TIME)) $(or $(TARGET),$(error TARGET= one of: $(FUZZ_TARGETS)))
+fuzz-all: build/.setup-tests fuzz-targets ## Fuzz every target for its time; goes on where it was stopped
+	@/usr/bin/python3 -m tests.fuzz --all
 bench: build/.setup-tests all probes ## Measure the bars
 	@scripts/bench.sh
 demo: build/.setup-demo all probes ## Run a two-step workflow's pods and show what they did (POD=file.json: yours)
@@ -209,7 +249,7 @@ smoke-debian13: build/.setup-tests ## Build and run in a Debian 13 root
 install: all ## Install $(DESTDIR)$(PREFIX)/bin/argoexec
 	install -D -m 755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/argoexec
 clean: ## Remove what was built, except the libraries
-	rm -rf build/argoexec build/obj build/san* build/arm64 build/probes build/check compile_commands.json
+	rm -rf build/argoexec build/obj build/san* build/arm64 build/probes build/check build/fuzz/obj build/fuzz/fuzz_* compile_commands.json
 distclean: ## Remove everything that was built
 	rm -rf build compile_commands.json
 help: ## Show this text
@@ -222,4 +262,5 @@ help: ## Show this text
 	@echo "  PREFIX=/usr DESTDIR=   where to install"
 	@echo "  WERROR=                keep warnings warnings"
 
--include $(OBJECTS:.o=.d) $(UNIT_SOURCES:%.c=$(OBJ)/%.d) $(UNIT_SUPPORT:%.c=$(OBJ)/%.d) $(PROBES:%=%.d)
+-include $(OBJECTS:.o=.d) $(UNIT_SOURCES:%.c=$(OBJ)/%.d) $(UNIT_SUPPORT:%.c=$(OBJ)/%.d) $(FUZZ_SOURCES:%.c=$(OBJ)/%.d) \
+	$(OBJ)/tests/fuzz/replay.d $(PROBES:%=%.d)

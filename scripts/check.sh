@@ -21,7 +21,7 @@ export LSAN_OPTIONS=report_objects=1
 build() {
 	stage "build"
 	nice make all probes
-	nice make SAN=address,undefined all unit-tests
+	nice make SAN=address,undefined all unit-tests fuzz-replay
 }
 
 # pytest_stage NAME BINARY PYTEST-OPTION...: the integration tests with one binary.
@@ -63,6 +63,7 @@ run_stage() {
 	unit)
 		stage "unit tests with sanitizers"
 		$python scripts/check/unit.py build/san/tests "$results/unit" || failed=1
+		$python scripts/check/corpus.py build/san/fuzz/replay "$results/corpus" || failed=1
 		;;
 	integration) pytest_stage integration build/argoexec ;;
 	sanitizer)

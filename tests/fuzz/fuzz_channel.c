@@ -1,0 +1,312 @@
+/*
+ * The wrapper channel. The first byte chooses the end under test.
+ *
+ * Even: `wait`'s server, and strangers who connect, send packets and leave. Required: names are DNS
+ * labels, a container is gone only if it had come and its last wrapper has left, a signal goes to
+ * those alone who have said hello.
+ * Odd: a wrapper, and a server that sends it packets. Required: signals 1 to 64 only, the connection
+ * is lost at most once, and is closed then.
+ */
+#include "executor/base/text.h"
+#include "executor/process/channel.h"
+#include "executor/process/signals.h"
+#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/targets.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define STRANGERS (CHANNEL_PEERS_MAX + 4)
+#define LOOKS 3
+
+static struct sockaddr_un address_in_directory(void)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s/" CHANNEL_SOCKET_NAME,
+		 fuzz_directory());
+	return address;
+}
+
+static int new_socket(void)
+{
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	fuzz_require(fd >= 0);
+	return fd;
+}
+
+static void look(struct event_loop *loop, unsigned times)
+{
+	for (unsigned i = 0; i < times; i++)
+		fuzz_require(event_loop_poll(loop) == 0);
+}
+
+/* A message in order, but for the name, which is the input's; a longer one has no NUL. */
+static struct channel_message hello_from(struct fuzz_input name)
+{
+	struct channel_message hello = { .magic = CHANNEL_MAGIC, .kind = CHANNEL_HELLO };
+
+	memcpy(hello.text, name.data, name.size < CHANNEL_NAME_MAX ? name.size : CHANNEL_NAME_MAX);
+	return hello;
+}
+
+/* --- the server ------------------------------------------------------------------------- */
+
+struct serving {
+	struct event_loop *loop;
+	struct channel_server *server;
+	int strangers[STRANGERS];
+	size_t count, current;
+	struct present {
+		char name[CHANNEL_NAME_MAX];
+		unsigned wrappers;
+	} present[STRANGERS];
+};
+
+static struct present *find(struct serving *serving, const char *name)
+{
+	for (size_t i = 0; i < STRANGERS; i++)
+		if (serving->present[i].wrappers && strcmp(serving->present[i].name, name) == 0)
+			return &serving->present[i];
+	return NULL;
+}
+
+static void on_hello(void *context, const char *container, pid_t peer)
+{
+	struct serving *serving = context;
+	struct present *present = find(serving, container);
+
+	fuzz_require(text_is_dns_label(container));
+	fuzz_require(peer == getpid());
+	for (size_t i = 0; !present && i < STRANGERS; i++)
+		if (!serving->present[i].wrappers)
+			present = &serving->present[i];
+	fuzz_require(present);
+	snprintf(present->name, sizeof(present->name), "%s", container);
+	present->wrappers++;
+	fuzz_require(channel_server_has(serving->server, container));
+}
+
+static void on_gone(void *context, const char *container)
+{
+	struct serving *serving = context;
+	struct present *present = find(serving, container);
+
+	fuzz_require(present);
+	fuzz_require(!channel_server_has(serving->server, container));
+	present->wrappers = 0;
+}
+
+static void come(struct serving *serving)
+{
+	struct sockaddr_un address = address_in_directory();
+	int fd;
+
+	if (serving->count == STRANGERS)
+		return;
+	fd = new_socket();
+	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
+		fuzz_require(errno == EAGAIN);
+		close(fd);
+		return;
+	}
+	serving->current = serving->count;
+	serving->strangers[serving->count++] = fd;
+}
+
+static void tell(struct serving *serving, const void *data, size_t size)
+{
+	if (serving->count > 0 && serving->strangers[serving->current] >= 0)
+		(void)!send(serving->strangers[serving->current], data, size,
+			    MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static void leave(struct serving *serving)
+{
+	if (serving->count == 0 || serving->strangers[serving->current] < 0)
+		return;
+	close(serving->strangers[serving->current]);
+	serving->strangers[serving->current] = -1;
+}
+
+/* Every wrapper that is reached gets that signal and nothing else. */
+static void signal_all(struct serving *serving, const char *name, int signo)
+{
+	unsigned sent = channel_server_signal(serving->server, name, signo), got = 0;
+	const struct present *present = find(serving, name);
+	struct channel_message message;
+
+	fuzz_require(sent <= (present ? present->wrappers : 0));
+	for (size_t i = 0; i < serving->count; i++) {
+		int fd = serving->strangers[i];
+
+		if (fd < 0 || recv(fd, &message, sizeof(message), MSG_DONTWAIT) <= 0)
+			continue;
+		fuzz_require(message.magic == CHANNEL_MAGIC && message.kind == CHANNEL_SIGNAL);
+		fuzz_require(message.number == signo);
+		got++;
+	}
+	fuzz_require(got <= sent);
+}
+
+static void serve_one(struct serving *serving, struct fuzz_input *input)
+{
+	struct fuzz_input part;
+	struct channel_message hello;
+
+	switch (fuzz_take_byte(input)) {
+	case 'n':
+		come(serving);
+		break;
+	case 'p': /* a packet as it is */
+		part = fuzz_take(input, fuzz_take_byte(input));
+		tell(serving, part.data, part.size);
+		break;
+	case 'h':
+		hello = hello_from(fuzz_take_until(input, '\n'));
+		tell(serving, &hello, sizeof(hello));
+		break;
+	case 'c':
+		leave(serving);
+		break;
+	case 's':
+		signal_all(serving, "main", fuzz_take_byte(input) % SIGNALS_MAX + 1);
+		break;
+	case '#':
+		if (serving->count > 0)
+			serving->current = fuzz_take_byte(input) % serving->count;
+		break;
+	case '.':
+		look(serving->loop, LOOKS);
+		break;
+	}
+}
+
+static void serve(struct fuzz_input input)
+{
+	struct serving serving = { .loop = event_loop_new() };
+	const struct channel_server_options options = {
+		.root = fuzz_directory(),
+		.on_hello = on_hello,
+		.on_gone = on_gone,
+		.context = &serving,
+	};
+	struct error err = ERROR_NONE;
+
+	serving.server = channel_server_new(serving.loop, &options, &err);
+	fuzz_require(serving.server);
+	come(&serving);
+	while (input.size > 0)
+		serve_one(&serving, &input);
+	look(serving.loop, LOOKS);
+	for (serving.current = 0; serving.current < serving.count; serving.current++)
+		leave(&serving);
+	/* Some may not have been accepted yet: one in each look. */
+	look(serving.loop, STRANGERS + LOOKS);
+	for (size_t i = 0; i < STRANGERS; i++)
+		fuzz_require(serving.present[i].wrappers == 0);
+	channel_server_free(serving.server);
+	event_loop_free(serving.loop);
+}
+
+/* --- the wrapper ------------------------------------------------------------------------ */
+
+struct wrapper {
+	struct channel_client client; /* first */
+	bool is_leaving; /* at the next signal */
+	unsigned lost, signals;
+};
+
+static void on_signal(struct channel_client *client, int signo)
+{
+	struct wrapper *wrapper = (struct wrapper *)client;
+
+	fuzz_require(signo >= 1 && signo <= SIGNALS_MAX);
+	fuzz_require(wrapper->lost == 0);
+	wrapper->signals++;
+	if (wrapper->is_leaving)
+		channel_client_done(client);
+}
+
+static void on_lost(struct channel_client *client)
+{
+	struct wrapper *wrapper = (struct wrapper *)client;
+
+	fuzz_require(!channel_client_is_connected(client));
+	fuzz_require(wrapper->lost++ == 0);
+}
+
+static void wrap_one(struct wrapper *wrapper, int peer, struct fuzz_input *input)
+{
+	struct event_loop *loop = wrapper->client.source.loop;
+	struct channel_message message = { .magic = CHANNEL_MAGIC, .kind = CHANNEL_SIGNAL };
+	struct fuzz_input part;
+	unsigned before = wrapper->signals;
+
+	switch (fuzz_take_byte(input)) {
+	case 'p':
+		part = fuzz_take(input, fuzz_take_byte(input));
+		(void)!send(peer, part.data, part.size, MSG_NOSIGNAL | MSG_DONTWAIT);
+		break;
+	case 's':
+		message.number = fuzz_take_byte(input);
+		(void)!send(peer, &message, sizeof(message), MSG_NOSIGNAL | MSG_DONTWAIT);
+		break;
+	case 'l':
+		wrapper->is_leaving = true;
+		break;
+	case '.':
+		if (loop)
+			look(loop, LOOKS);
+		fuzz_require(!wrapper->is_leaving || wrapper->signals <= before + 1);
+		break;
+	}
+}
+
+static void wrap(struct fuzz_input input)
+{
+	struct wrapper wrapper = { .client = { .on_signal = on_signal, .on_lost = on_lost } };
+	struct sockaddr_un address = address_in_directory();
+	struct event_loop *loop = event_loop_new();
+	struct channel_message hello;
+	int listener = new_socket(), peer;
+
+	unlink(address.sun_path);
+	fuzz_require(bind(listener, (struct sockaddr *)&address, sizeof(address)) == 0);
+	fuzz_require(listen(listener, 1) == 0);
+	fuzz_require(channel_client_connect(&wrapper.client, loop, fuzz_directory(), "main") == 0);
+	peer = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	fuzz_require(peer >= 0);
+	fuzz_require(recv(peer, &hello, sizeof(hello), 0) == sizeof(hello));
+	fuzz_require(hello.magic == CHANNEL_MAGIC && hello.kind == CHANNEL_HELLO);
+	while (input.size > 0)
+		wrap_one(&wrapper, peer, &input);
+	close(peer);
+	look(loop, LOOKS);
+	/* Whoever did not leave has noticed. */
+	fuzz_require(!channel_client_is_connected(&wrapper.client));
+	channel_client_done(&wrapper.client);
+	close(listener);
+	unlink(address.sun_path);
+	event_loop_free(loop);
+}
+
+void fuzz_channel(const char *data, size_t size)
+{
+	struct fuzz_input input = { data, size };
+	bool is_wrapper = fuzz_take_byte(&input) % 2;
+	int fd;
+
+	fuzz_directory();
+	fd = fuzz_next_fd();
+	if (is_wrapper)
+		wrap(input);
+	else
+		serve(input);
+	fuzz_require(fuzz_next_fd() == fd);
+}

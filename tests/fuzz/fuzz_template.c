@@ -1,0 +1,100 @@
+/* The template. Required: names that become paths are safe, paths are clean and absolute, mounts are
+ * found by whole components; what is written for the others is read as the same; and an artifact's
+ * location is completed or refused, but never both. */
+#include "executor/base/path.h"
+#include "executor/base/text.h"
+#include "executor/template/location.h"
+#include "executor/template/template.h"
+#include "executor/template/template_check.h"
+#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/targets.h"
+
+#include <string.h>
+
+#define PRINTED_BYTES_MAX (16 * 1024 * 1024)
+
+/* The key stays what it is, wherever the artifact is moved. */
+static void check_key(const char *before, const char *after)
+{
+	fuzz_require(!before == !after && (!before || strcmp(before, after) == 0));
+}
+
+static void check_artifact(const struct template *template,
+			   const struct template_artifact *artifact)
+{
+	_cleanup_json_ struct json_object *complete = NULL;
+	_cleanup_free_ char *clean = artifact->path ? path_clean(artifact->path) : NULL;
+	struct json_object *archive = template_archive_location(template);
+	struct error err = ERROR_NONE;
+	const char *mount;
+	int r;
+
+	fuzz_require(artifact->name && *artifact->name);
+	fuzz_require(!strchr(artifact->name, '/'));
+	if (artifact->path && template_check_path(artifact->json, NULL) == 0) {
+		fuzz_require(strcmp(artifact->path, clean) == 0);
+		mount = template_find_mount(template, artifact->path);
+		fuzz_require(!mount || path_is_at_or_below(artifact->path, mount));
+	}
+	r = location_relocate(artifact->json, archive, &complete, &err);
+	if (r < 0) {
+		fuzz_check_error(r, &err);
+		fuzz_require(!complete);
+	} else {
+		fuzz_require(location_type(complete));
+		check_key(location_key(artifact->json), location_key(complete));
+	}
+	if (location_assign(artifact->json, archive, "file.tgz", &err) == 0)
+		fuzz_require(location_type(artifact->json));
+}
+
+static void check_template(const struct template *template)
+{
+	for (size_t i = 0; i < template->container_count; i++)
+		fuzz_require(text_is_dns_label(template->containers[i]));
+	for (size_t i = 0; i < template->mount_count; i++) {
+		_cleanup_free_ char *clean = path_clean(template->mounts[i]);
+
+		fuzz_require(strcmp(template->mounts[i], clean) == 0);
+		fuzz_require(i == 0 ||
+			     strlen(template->mounts[i]) <= strlen(template->mounts[i - 1]));
+	}
+	for (size_t i = 0; i < template->input_count; i++)
+		check_artifact(template, &template->inputs[i]);
+	for (size_t i = 0; i < template->output_count; i++)
+		check_artifact(template, &template->outputs[i]);
+	template_output_parameters(template);
+	template_archives_logs(template);
+	template_script_source(template, &(size_t){ 0 });
+	template_has_result(template);
+}
+
+static void check_same(const struct template *template)
+{
+	_cleanup_buffer_ struct buffer text = BUFFER_INIT(PRINTED_BYTES_MAX);
+	_cleanup_(template_freep) struct template *again = NULL;
+	struct error err = ERROR_NONE;
+
+	fuzz_require(json_print(template->json, &text, &err) == 0);
+	fuzz_require(template_parse(text.data, text.size, "again", &again, &err) == 0);
+	fuzz_require(json_equal(template->json, again->json));
+	fuzz_require(template->type == again->type && template->input_count == again->input_count &&
+		     template->output_count == again->output_count &&
+		     template->mount_count == again->mount_count &&
+		     template->container_count == again->container_count);
+}
+
+void fuzz_template(const char *data, size_t size)
+{
+	_cleanup_(template_freep) struct template *template = NULL;
+	struct error err = ERROR_NONE;
+	int r = template_parse(data, size, "template", &template, &err);
+
+	if (r < 0) {
+		fuzz_require(!template);
+		fuzz_check_error(r, &err);
+		return;
+	}
+	check_same(template);
+	check_template(template);
+}

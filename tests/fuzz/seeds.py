@@ -1,0 +1,177 @@
+"""Makes the seeds that a program makes better than a person: archives, packets, templates.
+
+usage: python3 -m tests.fuzz.seeds DIRECTORY     writes DIRECTORY/<target>/<name>
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import stat
+import struct
+import sys
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+TIME = 1_700_000_000
+COMPRESSED, FIXED = 1, 2  # the first byte of fuzz_archive.c
+MAGIC, HELLO, SIGNAL = 0x54495031, 1, 2
+
+# Names and contents; a value of str is a symbolic link's target, None a directory.
+TREE: dict[str, bytes | str | None] = {
+    "t": None,
+    "t/file": b"content\n" * 40,
+    "t/empty": b"",
+    "t/link": "file",
+    "t/d": None,
+    "t/d/up": "../file",
+    "t/gr\u00fc\u00df": b"utf-8",
+    "t/" + "long-" * 24 + "name": b"l",
+}
+
+
+def tar(form: int, tree: dict[str, bytes | str | None] = TREE, **more: object) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=form, bufsize=512) as archive:
+        for name, content in tree.items():
+            info = tarfile.TarInfo(name)
+            info.mtime = TIME
+            for key, value in more.items():
+                setattr(info, key, value)
+            if content is None:
+                info.type, info.mode = tarfile.DIRTYPE, 0o755
+            elif isinstance(content, str):
+                info.type, info.linkname = tarfile.SYMTYPE, content
+            else:
+                info.size = len(content)
+            archive.addfile(info, io.BytesIO(content) if isinstance(content, bytes) else None)
+    return out.getvalue().rstrip(b"\0") + bytes(1024)
+
+
+def sparse() -> bytes:
+    """A GNU sparse file: 1 MiB, of which one block is there."""
+    header = bytearray(tar(tarfile.GNU_FORMAT, {"sparse": b"x" * 512})[:1024])
+    header[156:157] = b"S"
+    header[386:410] = b"%011o\0%011o\0" % (4096, 512)
+    header[483:495] = b"%011o\0" % 1_000_000
+    return bytes(header) + bytes(1024)
+
+
+def archives() -> Iterator[tuple[str, bytes]]:
+    ustar = tar(tarfile.USTAR_FORMAT, {"t": None, "t/a": b"a" * 600, "t/l": "a"})
+    yield "ustar", bytes([0]) + ustar
+    yield "ustar-gzip", bytes([COMPRESSED]) + ustar
+    yield "ustar-in-pieces", bytes([FIXED | 4]) + ustar
+    yield "gnu", bytes([FIXED]) + tar(tarfile.GNU_FORMAT)
+    yield "pax", bytes([FIXED]) + tar(tarfile.PAX_FORMAT)
+    headers = {"mtime": "1.5", "path": "p/renamed", "size": "3", "GNU.sparse.major": "1"}
+    yield "pax-odd", bytes([FIXED]) + tar(tarfile.PAX_FORMAT, {"a": b"abc"}, pax_headers=headers)
+    yield "gzip-as-it-is", bytes([0]) + gzip.compress(ustar, mtime=0)
+    yield "gzip-two-members", bytes([0]) + gzip.compress(ustar[:512], mtime=0) + gzip.compress(ustar[512:], mtime=0)
+    yield "sparse", bytes([FIXED]) + sparse()
+    yield "cut", bytes([FIXED]) + ustar[:700]
+    yield "no-entries", bytes([0]) + bytes(1024)
+    yield "device", bytes([FIXED]) + tar(tarfile.USTAR_FORMAT, {"a": b""}).replace(b"\x000ustar", b"\x003ustar")
+
+
+def zipped(method: int, tree: dict[str, bytes | str | None] = TREE) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", method) as archive:
+        for name, content in tree.items():
+            info = zipfile.ZipInfo(name + ("/" if content is None else ""), (2023, 11, 14, 22, 13, 20))
+            kind = stat.S_IFDIR if content is None else stat.S_IFLNK if isinstance(content, str) else stat.S_IFREG
+            info.external_attr = (kind | 0o755) << 16
+            info.compress_type = method
+            archive.writestr(info, content.encode() if isinstance(content, str) else content or b"")
+    return out.getvalue()
+
+
+def zips() -> Iterator[tuple[str, bytes]]:
+    yield "stored", zipped(zipfile.ZIP_STORED)
+    yield "deflated", zipped(zipfile.ZIP_DEFLATED)
+    yield "one-file", zipped(zipfile.ZIP_DEFLATED, {"a": b"a" * 100})
+    yield "one-file-stored", zipped(zipfile.ZIP_STORED, {"a": b"abc"})
+    yield "data-in-front", b"#!/bin/sh\n" + zipped(zipfile.ZIP_STORED, {"a": b"abc"})
+    yield "dot-dot", zipped(zipfile.ZIP_STORED, {"../outside/secret": b"x"})
+    yield "absolute", zipped(zipfile.ZIP_STORED, {"/etc/x": b"x"})
+    yield "link-outside", zipped(zipfile.ZIP_STORED, {"l": "../outside", "l/secret": b"x"})
+    yield "empty", zipped(zipfile.ZIP_STORED, {})
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive, archive.open("big", "w", force_zip64=True) as member:
+        member.write(b"abc")
+    yield "zip64", out.getvalue()
+
+
+def compressed() -> Iterator[tuple[str, bytes]]:
+    text = b"abcabcabc" * 30
+    yield "text", b"\x05" + text
+    yield "nothing", b"\x00"
+    yield "gzip", b"\x00" + gzip.compress(text, mtime=0)
+    optional = b"\x03\x00abcname\0comment\0\xff\xff"
+    yield "gzip-with-name", b"\x00\x1f\x8b\x08\x1e" + bytes(6) + optional + b"\x03\x00" + bytes(8)
+    # One raw block of three bytes and one of repeated ones: RFC 8878, 3.1.1.
+    yield "zstd", b"\x00\x28\xb5\x2f\xfd\x20\x07" + b"\x18\x00\x00abc" + b"\x23\x00\x00z"
+    yield "zstd-skippable", b"\x00\x50\x2a\x4d\x18\x02\x00\x00\x00xx\x28\xb5\x2f\xfd\x20\x01\x09\x00\x00a"
+    yield "zstd-window-too-large", b"\x00\x28\xb5\x2f\xfd\x00\xf8\x09\x00\x00a"
+
+
+def packet(kind: int, number: int = 0, text: bytes = b"", magic: int = MAGIC) -> bytes:
+    whole = struct.pack("=IHH64s", magic, kind, number, text)
+    return b"p" + bytes([len(whole)]) + whole
+
+
+def packets() -> Iterator[tuple[str, bytes]]:
+    server, wrapper = b"\x00", b"\x01"
+    yield "hello", server + b"hmain\n."
+    yield "hello-and-signal", server + b"hmain\n.s\x0e."
+    yield "hello-twice", server + b"hmain\n.hmain\n."
+    yield "two-wrappers-of-one", server + b"hmain\n.nhmain\n.c.#\x00c."
+    yield "bad-names", server + b"h../x\n.nh\n.nhA\n.nh" + b"a" * 64 + b"\n."
+    yield "as-it-is", server + packet(HELLO, text=b"main") + b"."
+    yield "from-the-wrong-side", server + packet(SIGNAL, 9) + b"."
+    yield "bad-magic", server + packet(HELLO, text=b"main", magic=1) + b"."
+    yield "short", server + b"p\x05abcde." + b"np\x00."
+    yield "long", server + b"p\xff" + b"x" * 255 + b"."
+    yield "leaves-before-hello", server + b"c.nhmain\nc."
+    yield "too-many", server + b"n" * 70 + b".hmain\n."
+    yield "signals", wrapper + b"s\x0f.s\x01s\x40."
+    yield "signal-0", wrapper + b"s\x00."
+    yield "signal-65", wrapper + b"s\x41."
+    yield "signal-as-it-is", wrapper + packet(SIGNAL, 9) + b"."
+    yield "hello-to-a-wrapper", wrapper + packet(HELLO, text=b"main") + b"."
+    yield "nonsense", wrapper + b"p\x03abc."
+    yield "leaves-at-a-signal", wrapper + b"ls\x0fs\x0f."
+
+
+def templates() -> Iterator[tuple[str, bytes]]:
+    for path in sorted(FIXTURES.glob("*/pod-*.json")):
+        pod = json.loads(path.read_text())
+        for container in pod["spec"].get("initContainers", []) + pod["spec"]["containers"]:
+            for variable in container.get("env", []):
+                if variable["name"] == "ARGO_TEMPLATE" and variable.get("value", "").startswith("{"):
+                    yield path.parent.name, variable["value"].encode()
+
+
+SEEDS = {
+    "archive": archives,
+    "zip": zips,
+    "compress": compressed,
+    "channel": packets,
+    "template": templates,
+}
+
+
+def write(directory: Path) -> None:
+    for target, make in SEEDS.items():
+        folder = directory / target
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, data in make():
+            (folder / name).write_bytes(data)
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]))

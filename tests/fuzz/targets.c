@@ -1,0 +1,22 @@
+#include "tests/fuzz/targets.h"
+
+#include "tests/fuzz/fuzz.h"
+
+const struct fuzz_target fuzz_targets[] = {
+	{ "archive", fuzz_archive },
+	{ "channel", fuzz_channel },
+	{ "compress", fuzz_compress },
+	{ "control", fuzz_control },
+	{ "entries", fuzz_entries },
+	{ "files", fuzz_files },
+	{ "json", fuzz_json },
+	{ "kube_status", fuzz_kube_status },
+	{ "kubeconfig", fuzz_kubeconfig },
+	{ "s3_xml", fuzz_s3_xml },
+	{ "template", fuzz_template },
+	{ "terminate", fuzz_terminate },
+	{ "times", fuzz_times },
+	{ "url", fuzz_url },
+	{ "zip", fuzz_zip },
+	{ NULL, NULL },
+};
