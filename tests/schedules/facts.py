@@ -17,6 +17,8 @@ INSTANT_MS = 100
 # Time for a whole container to react, or to start.
 MOMENT_MS = 1500
 API_MOMENT_MS = 6000
+# Why somebody is killed who has not ended by himself.
+LAST_MEANS = ("grace over", "cleared away")
 # What the tests' own process has to wait for once, the others may have to wait for several times.
 LAGS = 3
 # A wrapper and `wait` that have been there for so long know each other.
@@ -91,10 +93,12 @@ class Facts:
 
     @property
     def is_quiet(self) -> bool:
-        """Nobody was killed, frozen or robbed of files."""
+        """Nobody was killed, frozen or robbed of files, until the pod's time was up."""
         bad = {"remove"} & {deed.kind for deed in self.record.deeds}
         return not bad and not any(
-            d.signo in (9, 19) for d in self.record.deeds if d.kind in ("signal", "exec")
+            d.signo in (9, 19) and d.text not in LAST_MEANS
+            for d in self.record.deeds
+            if d.kind in ("signal", "exec")
         )
 
     # --- what may have reached a command -------------------------------------------------------

@@ -25,7 +25,8 @@ def check_aux(facts: Facts, life: Life) -> Iterator[str]:
     if life.status and life.status[0] == "signal":
         yield f"died of signal {life.status[1]}"
         return
-    if life.code == 2 and facts.removed("template") and not facts.plan.is_supervised:
+    # It cannot begin without them.
+    if life.code == 2 and life.message and facts.removed("template", "ctr"):
         return
     yield from _check_code(facts, life)
     yield from _check_report(facts, life)

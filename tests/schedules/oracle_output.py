@@ -67,11 +67,14 @@ def check_output(facts: Facts, container: Container, life: Life) -> Iterator[str
     if facts.removed(f"ctr/{life.name}/stdout", f"ctr/{life.name}/combined"):
         return
     last = len(life.attempts) - 1
+    # One that died before it could say that it ran has emptied `stdout`, too.
+    is_another = life.log.count("sub-process exited") > len(life.attempts)
     for name, data, first in (
         ("stdout", life.kept_stdout, last),
         ("combined", life.kept_combined, 0),
     ):
         if data is None and life.attempts:
             yield f"{name} is missing"
-        for text in _check_lines(life, data or b"", first, was_killed, is_lenient):
+        is_cut = was_killed or (is_another and name == "stdout")
+        for text in _check_lines(life, data or b"", first, is_cut, is_lenient):
             yield f"{name}: {text}"
