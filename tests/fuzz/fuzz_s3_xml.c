@@ -1,8 +1,8 @@
 /* What an S3 server answers. Required: texts within their limits, printable on one line, regions and
  * keys fit for use; a refusal leaves nothing behind. */
-#include "executor/artifact/s3/list.h"
-#include "executor/artifact/s3/url.h"
-#include "executor/artifact/s3/xml.h"
+#include "executor/artifact/object/list.h"
+#include "executor/artifact/object/url.h"
+#include "executor/artifact/object/xml.h"
 #include "executor/base/cleanup.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/targets.h"
@@ -18,48 +18,48 @@ static void check_outcome(int r, struct error *err)
 
 static void check_list(const char *data, size_t size)
 {
-	struct s3_xml_list list;
+	struct object_xml_list list;
 	struct error err = ERROR_NONE;
-	int r = s3_xml_parse_list(data, size, &list, &err);
+	int r = object_xml_parse_list(data, size, &list, &err);
 
 	check_outcome(r, &err);
 	fuzz_require(r == 0 || (!list.entries && list.count == 0 && !list.next_token));
 	fuzz_require(list.count <= list.capacity);
 	for (size_t i = 0; i < list.count; i++) {
 		fuzz_require(list.entries[i].key && list.entries[i].size >= 0);
-		fuzz_require(strlen(list.entries[i].key) <= S3_XML_TEXT_MAX);
-		s3_list_is_safe(list.entries[i].key);
+		fuzz_require(strlen(list.entries[i].key) <= OBJECT_XML_TEXT_MAX);
+		object_list_is_safe(list.entries[i].key);
 	}
-	fuzz_require(!list.next_token || strlen(list.next_token) <= S3_XML_TEXT_MAX);
-	s3_xml_list_done(&list);
+	fuzz_require(!list.next_token || strlen(list.next_token) <= OBJECT_XML_TEXT_MAX);
+	object_xml_list_done(&list);
 }
 
 static void check_error_document(const char *data, size_t size)
 {
-	struct s3_xml_error error;
+	struct object_xml_error error;
 
-	if (!s3_xml_parse_error(data, size, &error))
+	if (!object_xml_parse_error(data, size, &error))
 		return;
 	fuzz_check_line(error.code);
 	fuzz_check_line(error.message);
-	fuzz_require(!error.region[0] || s3_url_is_region(error.region));
+	fuzz_require(!error.region[0] || object_url_is_region(error.region));
 }
 
 void fuzz_s3_xml(const char *data, size_t size)
 {
 	_cleanup_free_ char *id = NULL;
-	char region[S3_REGION_MAX] = "";
+	char region[OBJECT_REGION_MAX] = "";
 	struct error err = ERROR_NONE;
 	int r;
 
 	check_list(data, size);
 	check_error_document(data, size);
-	r = s3_xml_parse_upload(data, size, &id, &err);
+	r = object_xml_parse_upload(data, size, &id, &err);
 	fuzz_require((r == 0) == (id != NULL));
-	fuzz_require(!id || (*id && strlen(id) <= S3_XML_TEXT_MAX));
+	fuzz_require(!id || (*id && strlen(id) <= OBJECT_XML_TEXT_MAX));
 	check_outcome(r, &err);
-	check_outcome(s3_xml_parse_complete(data, size, &err), &err);
-	r = s3_xml_parse_location(data, size, region, &err);
-	fuzz_require(r < 0 || s3_url_is_region(region));
+	check_outcome(object_xml_parse_complete(data, size, &err), &err);
+	r = object_xml_parse_location(data, size, region, &err);
+	fuzz_require(r < 0 || object_url_is_region(region));
 	check_outcome(r, &err);
 }

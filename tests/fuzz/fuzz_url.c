@@ -4,7 +4,7 @@
  * was encoded is decoded to the same, and a name that is taken lies where it says.
  */
 #include "executor/archive/member.h"
-#include "executor/artifact/s3/list.h"
+#include "executor/artifact/object/list.h"
 #include "executor/artifact/s3/url.h"
 #include "executor/base/path.h"
 #include "executor/http/http_internal.h"
@@ -21,18 +21,18 @@ static void check_encoding(const char *text)
 	_cleanup_buffer_ struct buffer out = BUFFER_INIT(ENCODED_BYTES_MAX);
 	_cleanup_free_ char *loose = strdup(text);
 
-	fuzz_require(s3_url_encode(&out, text, false) == 0);
+	fuzz_require(object_url_encode(&out, text, false) == 0);
 	for (size_t i = 0; i < out.size; i++)
 		fuzz_require(out.data[i] > ' ' && out.data[i] < 0x7f && out.data[i] != '/');
 	if (out.size > 0)
-		fuzz_require(s3_url_decode(out.data) == (int)strlen(text) &&
+		fuzz_require(object_url_decode(out.data) == (int)strlen(text) &&
 			     strcmp(out.data, text) == 0);
-	fuzz_require(s3_url_decode(loose) <= (int)strlen(text));
+	fuzz_require(object_url_decode(loose) <= (int)strlen(text));
 }
 
 static void check_target(const struct s3_config *config, const char *region, bool has_path_style)
 {
-	const struct s3_query query[] = { { "prefix", config->key }, { "a", "b" }, { NULL, NULL } };
+	const struct object_query query[] = { { "prefix", config->key }, { "a", "b" }, { NULL, NULL } };
 	const struct s3_target target = {
 		.config = config,
 		.region = region,
@@ -40,7 +40,7 @@ static void check_target(const struct s3_config *config, const char *region, boo
 		.query = query,
 		.want_path_style = has_path_style,
 	};
-	struct s3_url url;
+	struct object_url url;
 
 	if (s3_url_build(&url, &target) == 0) {
 		fuzz_require(url.host.size > 0 && !strpbrk(url.host.data, "/?#@ \\"));
@@ -48,7 +48,7 @@ static void check_target(const struct s3_config *config, const char *region, boo
 		for (size_t i = 0; i < url.url.size; i++)
 			fuzz_require(url.url.data[i] > ' ' && url.url.data[i] < 0x7f);
 	}
-	s3_url_done(&url);
+	object_url_done(&url);
 }
 
 static void check_location(char *const lines[4])
@@ -56,7 +56,7 @@ static void check_location(char *const lines[4])
 	_cleanup_json_ struct json_object *location = json_new_object();
 	struct s3_config config;
 	struct error err = ERROR_NONE;
-	char region[S3_REGION_MAX];
+	char region[OBJECT_REGION_MAX];
 	int r;
 
 	json_set_string(location, "endpoint", lines[0]);
@@ -68,10 +68,10 @@ static void check_location(char *const lines[4])
 		fuzz_check_error(r, &err);
 	else
 		for (int style = 0; style < 2; style++)
-			check_target(&config, s3_url_is_region(lines[3]) ? lines[3] : "", style);
+			check_target(&config, object_url_is_region(lines[3]) ? lines[3] : "", style);
 	s3_config_done(&config);
 	if (s3_url_host_region(lines[0], region))
-		fuzz_require(s3_url_is_region(region));
+		fuzz_require(object_url_is_region(region));
 }
 
 static void check_path(const char *path)
@@ -84,7 +84,7 @@ static void check_path(const char *path)
 	fuzz_require(strlen(once) <= strlen(path) || strcmp(once, ".") == 0);
 	if (*once == '/')
 		fuzz_require(path_is_at_or_below(below, "/top"));
-	if (s3_list_is_safe(path))
+	if (object_list_is_safe(path))
 		fuzz_require(path_is_at_or_below(below, "/top") && strcmp(below, "/top") != 0);
 	fuzz_require(path_is_at_or_below(once, once));
 }

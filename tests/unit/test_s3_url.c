@@ -9,16 +9,16 @@
 #include <cmocka.h>
 
 static void check(const struct s3_config *config, const char *region, const char *key,
-		  const struct s3_query *query, const char *expected)
+		  const struct object_query *query, const char *expected)
 {
-	struct s3_url url;
+	struct object_url url;
 	const struct s3_target target = {
 		.config = config, .region = region, .key = key, .query = query
 	};
 
 	assert_int_equal(s3_url_build(&url, &target), 0);
 	assert_string_equal(url.url.data, expected);
-	s3_url_done(&url);
+	object_url_done(&url);
 }
 
 static struct s3_config config_of(const char *host, const char *bucket)
@@ -82,11 +82,11 @@ static void test_amazon_host(void **state)
 static void test_encoding(void **state)
 {
 	const struct s3_config config = config_of("h", "bbb");
-	const struct s3_query query[] = { { "uploadId", "a+b/c==" },
-					  { "partNumber", "7" },
-					  { "prefix", "x y&z" },
-					  { "uploads", "" },
-					  { NULL, NULL } };
+	const struct object_query query[] = { { "uploadId", "a+b/c==" },
+					      { "partNumber", "7" },
+					      { "prefix", "x y&z" },
+					      { "uploads", "" },
+					      { NULL, NULL } };
 
 	(void)state;
 	check(&config, "", "a b+c%d&e?f#g~h-i_j.k", NULL,
@@ -105,11 +105,11 @@ static void test_decode(void **state)
 	char broken[] = "a%2", wrong[] = "a%zz", zero[] = "a%00b";
 
 	(void)state;
-	assert_int_equal(s3_url_decode(text), 9);
+	assert_int_equal(object_url_decode(text), 9);
 	assert_string_equal(text, "a b c/d\xc3\xa4");
-	assert_int_equal(s3_url_decode(broken), -EINVAL);
-	assert_int_equal(s3_url_decode(wrong), -EINVAL);
-	assert_int_equal(s3_url_decode(zero), -EINVAL);
+	assert_int_equal(object_url_decode(broken), -EINVAL);
+	assert_int_equal(object_url_decode(wrong), -EINVAL);
+	assert_int_equal(object_url_decode(zero), -EINVAL);
 }
 
 static void test_host_region(void **state)
@@ -142,7 +142,7 @@ static void test_host_region(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		char region[S3_REGION_MAX] = "";
+		char region[OBJECT_REGION_MAX] = "";
 
 		assert_int_equal(s3_url_host_region(rows[i].host, region), rows[i].region != NULL);
 		assert_string_equal(region, rows[i].region ? rows[i].region : "");
@@ -151,18 +151,18 @@ static void test_host_region(void **state)
 
 static void test_is_region(void **state)
 {
-	char long_name[S3_REGION_MAX + 1];
+	char long_name[OBJECT_REGION_MAX + 1];
 
 	(void)state;
-	memset(long_name, 'a', S3_REGION_MAX);
-	long_name[S3_REGION_MAX] = '\0';
-	assert_true(s3_url_is_region("eu-west-1"));
-	assert_true(s3_url_is_region("garage_1"));
-	assert_false(s3_url_is_region(""));
-	assert_false(s3_url_is_region("a/b"));
-	assert_false(s3_url_is_region("evil.example.org"));
-	assert_false(s3_url_is_region("a\r\nb: c"));
-	assert_false(s3_url_is_region(long_name));
+	memset(long_name, 'a', OBJECT_REGION_MAX);
+	long_name[OBJECT_REGION_MAX] = '\0';
+	assert_true(object_url_is_region("eu-west-1"));
+	assert_true(object_url_is_region("garage_1"));
+	assert_false(object_url_is_region(""));
+	assert_false(object_url_is_region("a/b"));
+	assert_false(object_url_is_region("evil.example.org"));
+	assert_false(object_url_is_region("a\r\nb: c"));
+	assert_false(object_url_is_region(long_name));
 }
 
 int main(void)

@@ -18,16 +18,16 @@ static void build_body(const char *region, char body[BODY_MAX])
 		 region);
 }
 
-int s3_bucket_create(struct s3_client *client, struct error *err)
+static int create(struct s3_client *client, struct error *err)
 {
-	struct s3_call call = {
+	struct object_call call = {
 		.operation = "create bucket",
 		.method = "PUT",
 		.want_path_style = true,
 		.want_object_lock = client->config.want_object_locking,
 	};
 	struct http_response response;
-	struct s3_failure failure;
+	struct object_failure failure;
 	char body[BODY_MAX];
 	int r = s3_client_take_region(client, err);
 
@@ -37,11 +37,18 @@ int s3_bucket_create(struct s3_client *client, struct error *err)
 	call.want_default_region = client->region[0] == '\0';
 	call.body = (struct http_body){ .data = body, .size = strlen(body) };
 	call.content_type = body[0] ? "application/xml" : NULL;
-	r = s3_perform(client, &call, &response, &failure, err);
+	r = object_perform(&client->base, &call, &response, &failure, err);
 	http_response_done(&response);
 	if (r < 0 && (strcmp(failure.error.code, "BucketAlreadyOwnedByYou") == 0 ||
 		      strcmp(failure.error.code, "BucketAlreadyExists") == 0))
 		return 0;
 	return r < 0 ? error_prefix(err, r, "failed to create bucket %s", client->config.bucket) :
 		       0;
+}
+
+int s3_bucket_prepare(struct object_client *base, struct error *err)
+{
+	struct s3_client *client = (struct s3_client *)base;
+
+	return client->config.want_bucket ? create(client, err) : 0;
 }

@@ -3,5 +3,6 @@
 
 #include "executor/artifact/s3/client.h"
 
-/* Creates the bucket of the location; one that is already there is success. */
-int s3_bucket_create(struct s3_client *client, struct error *err);
+/* object_protocol.prepare_put: creates the bucket if the location asks for it; one that is already
+ * there is success. */
+int s3_bucket_prepare(struct object_client *base, struct error *err);

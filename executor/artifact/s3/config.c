@@ -1,5 +1,7 @@
 #include "executor/artifact/s3/config.h"
 
+#include "executor/artifact/object/field.h"
+#include "executor/artifact/object/url.h"
 #include "executor/artifact/secret.h"
 #include "executor/base/text.h"
 
@@ -26,63 +28,6 @@ void s3_config_done(struct s3_config *config)
 	*config = (struct s3_config){ 0 };
 }
 
-static int copy_field(struct json_object *location, const char *field, char **ret,
-		      struct error *err)
-{
-	struct json_object *value = json_get(location, field);
-	size_t size = 0;
-	const char *s = value ? json_string(value, &size) : "";
-
-	if (!s)
-		return error_set(err, -EINVAL, "%s: expected a string, found %s", field,
-				 json_kind_name(value));
-	if (strlen(s) != size)
-		return error_set(err, -EINVAL, "%s: contains a zero byte", field);
-	*ret = strdup(s);
-	return *ret ? 0 : error_set(err, -ENOMEM, "out of memory");
-}
-
-static int copy_bool(struct json_object *object, const char *field, bool *ret, struct error *err)
-{
-	struct json_object *value = json_get(object, field);
-
-	if (value && strcmp(json_kind_name(value), "boolean") != 0)
-		return error_set(err, -EINVAL, "%s: expected true or false, found %s", field,
-				 json_kind_name(value));
-	*ret = json_get_bool(object, field, false);
-	return 0;
-}
-
-/* The length of a name or an address in front of ":port", 0 if it is none; IPv6 stands in brackets
- * (RFC 3986, 3.2.2). */
-static size_t host_length(const char *s)
-{
-	size_t length = strcspn(s, ":");
-
-	if (*s == '[') {
-		length = strspn(s + 1, "0123456789abcdefABCDEF:.") + 1;
-		return length >= 3 && s[length] == ']' ? length + 1 : 0;
-	}
-	if (length > 253 || s[0] == '.' || s[0] == '-')
-		return 0;
-	for (size_t i = 0; i < length; i++)
-		if (!isalnum((unsigned char)s[i]) && !strchr("-._", s[i]))
-			return 0;
-	return length;
-}
-
-static bool is_host(const char *s)
-{
-	size_t length = host_length(s);
-	const char *port = s + length;
-	int64_t number;
-
-	if (length == 0 || *port == '\0')
-		return length > 0;
-	return *port == ':' && isdigit((unsigned char)port[1]) &&
-	       text_parse_int64(port + 1, &number) == 0 && number >= 1 && number <= 65535;
-}
-
 /* Only host and port are asked for; a scheme in front is what users write by habit, and whether
  * TLS is used is said by `insecure` alone. */
 static int clean_endpoint(struct s3_config *config, struct error *err)
@@ -106,7 +51,7 @@ static int clean_endpoint(struct s3_config *config, struct error *err)
 		return error_set(err, -EINVAL,
 				 "endpoint '%s': Endpoint url cannot have fully qualified paths.",
 				 config->host);
-	if (!is_host(config->host))
+	if (!field_is_host(config->host))
 		return error_set(
 			err, -EINVAL,
 			"endpoint '%s' does not follow ip address or domain name standards.",
@@ -142,15 +87,6 @@ static int check_bucket(const char *bucket, struct error *err)
 	return 0;
 }
 
-/* They go into header lines. */
-static bool has_control(const char *s)
-{
-	for (; s && *s; s++)
-		if (iscntrl((unsigned char)*s))
-			return true;
-	return false;
-}
-
 static int read_credentials(struct s3_config *config, struct json_object *location,
 			    const char *directory, struct error *err)
 {
@@ -166,7 +102,7 @@ static int read_credentials(struct s3_config *config, struct json_object *locati
 				NULL, err);
 	if (r < 0)
 		return r;
-	if (has_control(to->access_key) || has_control(to->session_token))
+	if (field_has_control(to->access_key) || field_has_control(to->session_token))
 		return error_set(
 			err, -EINVAL,
 			"accessKeySecret or sessionTokenSecret contains control characters");
@@ -206,11 +142,11 @@ static int parse_options(struct s3_config *config, struct json_object *location,
 	else if (strcmp(style, "virtual-hosted") == 0)
 		config->addressing = S3_ADDRESSING_VIRTUAL;
 	config->want_bucket = bucket != NULL;
-	r = copy_bool(bucket, "objectLocking", &config->want_object_locking, err);
+	r = field_bool(bucket, "objectLocking", &config->want_object_locking, err);
 	if (r < 0)
 		return error_prefix(err, r, "createBucketIfNotPresent");
-	r = copy_bool(json_get(location, "encryptionOptions"), "enableEncryption", &want_encryption,
-		      err);
+	r = field_bool(json_get(location, "encryptionOptions"), "enableEncryption",
+		       &want_encryption, err);
 	if (r == 0 && want_encryption)
 		r = error_set(err, -EINVAL,
 			      "enableEncryption: server side encryption cannot be asked for here; "
@@ -221,22 +157,22 @@ static int parse_options(struct s3_config *config, struct json_object *location,
 static int parse(struct s3_config *config, struct json_object *location, const char *directory,
 		 struct error *err)
 {
-	int r = copy_bool(location, "insecure", &config->is_insecure, err);
+	int r = field_bool(location, "insecure", &config->is_insecure, err);
 
 	if (r == 0)
-		r = copy_field(location, "endpoint", &config->host, err);
+		r = field_copy(location, "endpoint", &config->host, err);
 	if (r == 0)
 		r = clean_endpoint(config, err);
 	if (r == 0)
-		r = copy_field(location, "bucket", &config->bucket, err);
+		r = field_copy(location, "bucket", &config->bucket, err);
 	if (r == 0)
 		r = check_bucket(config->bucket, err);
 	if (r == 0)
-		r = copy_field(location, "key", &config->key, err);
-	if (r == 0 && strlen(config->key) > S3_KEY_BYTES_MAX)
-		r = error_set(err, -EINVAL, "key: longer than %d bytes", S3_KEY_BYTES_MAX);
+		r = field_copy(location, "key", &config->key, err);
+	if (r == 0 && strlen(config->key) > OBJECT_KEY_BYTES_MAX)
+		r = error_set(err, -EINVAL, "key: longer than %d bytes", OBJECT_KEY_BYTES_MAX);
 	if (r == 0)
-		r = copy_field(location, "region", &config->region, err);
+		r = field_copy(location, "region", &config->region, err);
 	if (r == 0)
 		r = parse_options(config, location, err);
 	if (r == 0)

@@ -10,9 +10,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Amazon's longest key (API reference, "Object key naming guidelines"). */
-#define S3_KEY_BYTES_MAX 1024
-
 enum s3_addressing { S3_ADDRESSING_AUTO, S3_ADDRESSING_PATH, S3_ADDRESSING_VIRTUAL };
 
 struct s3_credentials {

@@ -1,6 +1,8 @@
 /* From a call to a signed HTTP request. */
+#include "executor/artifact/object/sign.h"
 #include "executor/artifact/s3/client.h"
 #include "executor/artifact/s3/sigv4.h"
+#include "executor/artifact/s3/url.h"
 #include "executor/http/digest.h"
 
 #include <errno.h>
@@ -11,30 +13,19 @@
 /* A session token has no documented limit; a few kilobytes are seen. */
 #define LINE_MAX_BYTES (32 * 1024)
 #define HEADERS_SIGNED_MAX 8
-#define HEX_SIZE (2 * DIGEST_SHA256_BYTES + 1)
 
-void s3_request_done(struct s3_request *request)
-{
-	for (size_t i = 0; i < request->line_count; i++) {
-		explicit_bzero(request->lines[i], strlen(request->lines[i]));
-		free(request->lines[i]);
-	}
-	s3_url_done(&request->url);
-	*request = (struct s3_request){ 0 };
-}
-
-static int hash_payload(const struct s3_client *client, const struct s3_call *call,
-			char hex[HEX_SIZE], struct error *err)
+static int hash_payload(const struct s3_client *client, const struct object_call *call,
+			char hex[SIGN_HEX_SIZE], struct error *err)
 {
 	uint8_t hash[DIGEST_SHA256_BYTES];
 	int r;
 
 	if (call->body.size == 0) {
-		snprintf(hex, HEX_SIZE, "%s", SIGV4_EMPTY_HASH);
+		snprintf(hex, SIGN_HEX_SIZE, "%s", SIGV4_EMPTY_HASH);
 		return 0;
 	}
 	if (call->is_object && !client->config.is_insecure) {
-		snprintf(hex, HEX_SIZE, "%s", SIGV4_UNSIGNED);
+		snprintf(hex, SIGN_HEX_SIZE, "%s", SIGV4_UNSIGNED);
 		return 0;
 	}
 	if (call->body.data) {
@@ -51,38 +42,18 @@ static int hash_payload(const struct s3_client *client, const struct s3_call *ca
 	return 0;
 }
 
-/* Takes over `line`, which is NULL when memory is out. */
-static int add_line(struct s3_request *request, char *line)
-{
-	if (!line)
-		return -ENOMEM;
-	request->lines[request->line_count++] = line;
-	return 0;
-}
-
-static int add_header(struct s3_request *request, const char *name, const char *value)
-{
-	struct buffer line = BUFFER_INIT(LINE_MAX_BYTES);
-
-	if (!value)
-		return 0;
-	if (buffer_append_format(&line, "%s: %s", name, value) < 0)
-		buffer_done(&line);
-	return add_line(request, buffer_take(&line));
-}
-
-static int sign(struct s3_client *client, const struct s3_call *call, struct s3_request *request,
-		const char *hash)
+static int sign(struct s3_client *client, const struct object_call *call,
+		struct object_request *request, const char *hash)
 {
 	const struct s3_credentials *credentials = &client->config.credentials;
 	struct sigv4_header headers[HEADERS_SIGNED_MAX];
 	_cleanup_buffer_ struct buffer authorization = BUFFER_INIT(LINE_MAX_BYTES);
-	time_t now = time(NULL) + (time_t)client->clock_offset_s;
-	char date[SIGV4_DATE_SIZE];
+	time_t now = time(NULL) + (time_t)client->base.clock_offset_s;
+	char date[SIGN_DATE_SIZE];
 	size_t count = 0;
 	int r = 0;
 
-	sigv4_date(now, date);
+	sign_date(now, date);
 	if (call->content_type)
 		headers[count++] = (struct sigv4_header){ "content-type", call->content_type };
 	headers[count++] = (struct sigv4_header){ "host", request->url.host.data };
@@ -112,18 +83,19 @@ static int sign(struct s3_client *client, const struct s3_call *call, struct s3_
 	/* The HTTP client derives Host from the URL; it is the same string. */
 	for (size_t i = 0; i < count && r == 0; i++)
 		if (strcmp(headers[i].name, "host") != 0)
-			r = add_header(request, headers[i].name, headers[i].value);
-	return r < 0 ? r : add_header(request, "authorization", authorization.data);
+			r = object_request_add(request, headers[i].name, headers[i].value);
+	return r < 0 ? r : object_request_add(request, "authorization", authorization.data);
 }
 
-int s3_request_prepare(struct s3_client *client, const struct s3_call *call,
-		       struct s3_request *request, struct error *err)
+int s3_request_prepare(struct object_client *base, const struct object_call *call,
+		       struct object_request *request, struct error *err)
 {
+	struct s3_client *client = (struct s3_client *)base;
 	const struct s3_config *config = &client->config;
-	char hash[HEX_SIZE];
+	char hash[SIGN_HEX_SIZE];
 	int r;
 
-	*request = (struct s3_request){ 0 };
+	*request = (struct object_request){ 0 };
 	r = hash_payload(client, call, hash, err);
 	if (r < 0)
 		return r;
@@ -138,19 +110,13 @@ int s3_request_prepare(struct s3_client *client, const struct s3_call *call,
 	if (r == 0)
 		r = sign(client, call, request, hash);
 	if (r == 0)
-		r = add_header(request, "range", call->range);
+		r = object_request_add(request, "range", call->range);
 	if (r == 0)
-		r = add_header(request, "if-match", call->if_match);
+		r = object_request_add(request, "if-match", call->if_match);
 	if (r < 0)
 		return error_errno(err, r, "sign the request");
-	request->http = (struct http_request){
-		.method = call->method,
-		.url = request->url.url.data,
-		.headers = (const char *const *)request->lines,
-		.body = call->body,
-		.tls.ca_pem = config->ca_pem,
-		.tls.ca_pem_size = config->ca_pem_size,
-		.body_max = call->body_max,
-	};
+	object_request_finish(request, call);
+	request->http.tls.ca_pem = config->ca_pem;
+	request->http.tls.ca_pem_size = config->ca_pem_size;
 	return 0;
 }

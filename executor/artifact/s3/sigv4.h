@@ -13,8 +13,6 @@
 #define SIGV4_EMPTY_HASH "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 #define SIGV4_UNSIGNED "UNSIGNED-PAYLOAD"
 
-#define SIGV4_DATE_SIZE 17 /* yyyymmddThhmmssZ and NUL */
-
 struct sigv4_header {
 	const char *name; /* lower case */
 	const char *value; /* without white space at its ends */
@@ -32,9 +30,6 @@ struct sigv4_request {
 	const char *service; /* "s3" */
 	time_t time;
 };
-
-/* The value of x-amz-date. */
-void sigv4_date(time_t time, char date[SIGV4_DATE_SIZE]);
 
 /* Appends the value of the Authorization header. 0 or a negative errno. */
 int sigv4_authorization(const struct sigv4_request *request, struct buffer *out);

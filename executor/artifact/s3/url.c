@@ -2,80 +2,8 @@
 
 #include "executor/base/text.h"
 
-#include <arpa/inet.h>
-#include <ctype.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
-
-#define HOST_MAX 512
-/* The longest prefix and a token of S3_XML_TEXT_MAX bytes, every byte of them encoded. */
-#define PATH_MAX_ENCODED (32 * 1024)
-
-void s3_url_done(struct s3_url *url)
-{
-	buffer_done(&url->host);
-	buffer_done(&url->path);
-	buffer_done(&url->query);
-	buffer_done(&url->url);
-}
-
-int s3_url_encode(struct buffer *out, const char *s, bool keep_slash)
-{
-	int r = 0;
-
-	for (; *s && r == 0; s++) {
-		unsigned char c = (unsigned char)*s;
-
-		/* Not isalnum(): the alphabet is ASCII in every locale. */
-		if ((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
-		    strchr("-._~", c) || (c == '/' && keep_slash))
-			r = buffer_append(out, s, 1);
-		else
-			r = buffer_append_format(out, "%%%02X", c);
-	}
-	return r;
-}
-
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-int s3_url_decode(char *s)
-{
-	char *to = s;
-
-	for (const char *p = s; *p; p++) {
-		if (*p == '+') {
-			*to++ = ' ';
-		} else if (*p == '%') {
-			int high = hex_digit(p[1]);
-			int low = high < 0 ? -1 : hex_digit(p[2]);
-
-			if (low < 0 || (high | low) == 0)
-				return -EINVAL;
-			*to++ = (char)(high << 4 | low);
-			p += 2;
-		} else {
-			*to++ = *p;
-		}
-	}
-	*to = '\0';
-	return (int)(to - s);
-}
-
-bool s3_url_is_region(const char *s)
-{
-	size_t size = strlen(s);
-
-	return size > 0 && size < S3_REGION_MAX &&
-	       strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") ==
-		       size;
-}
 
 /* --- Amazon's host names ------------------------------------------------------------------ */
 
@@ -112,9 +40,9 @@ static const char *const service_prefixes[] = {
 	"s3express-control.", "s3.",           "s3-",
 };
 
-bool s3_url_host_region(const char *host, char region[S3_REGION_MAX])
+bool s3_url_host_region(const char *host, char region[OBJECT_REGION_MAX])
 {
-	char name[HOST_MAX];
+	char name[OBJECT_HOST_MAX];
 	const char *suffix, *rest;
 	size_t size;
 
@@ -141,7 +69,7 @@ bool s3_url_host_region(const char *host, char region[S3_REGION_MAX])
 			return false;
 		rest = name + strlen(service_prefixes[i]);
 	}
-	if (!s3_url_is_region(rest))
+	if (!object_url_is_region(rest))
 		return false;
 	memcpy(region, rest, strlen(rest) + 1);
 	return true;
@@ -150,7 +78,7 @@ bool s3_url_host_region(const char *host, char region[S3_REGION_MAX])
 /* An S3 service of Amazon's, not a load balancer or a machine of a user there. */
 static bool is_amazon(const char *host)
 {
-	char region[S3_REGION_MAX];
+	char region[OBJECT_REGION_MAX];
 	const char *suffix;
 	size_t size;
 
@@ -180,7 +108,7 @@ static int append_host(struct buffer *out, const char *host, const char *region)
 static bool is_virtual(const struct s3_target *target)
 {
 	const struct s3_config *config = target->config;
-	char bare[HOST_MAX];
+	char bare[OBJECT_HOST_MAX];
 	size_t size = strcspn(config->host, ":");
 
 	if (target->want_path_style || config->addressing == S3_ADDRESSING_PATH)
@@ -196,48 +124,13 @@ static bool is_virtual(const struct s3_target *target)
 	       text_has_suffix(bare, ".aliyuncs.com");
 }
 
-static int compare_query(const void *a, const void *b)
-{
-	return strcmp(((const struct s3_query *)a)->name, ((const struct s3_query *)b)->name);
-}
-
-static int append_query(struct buffer *out, const struct s3_query *query)
-{
-	struct s3_query sorted[S3_QUERY_MAX];
-	size_t count = 0;
-	int r = 0;
-
-	for (; query && query->name; query++) {
-		if (count == S3_QUERY_MAX)
-			return -ENOMEM;
-		sorted[count++] = *query;
-	}
-	qsort(sorted, count, sizeof(sorted[0]), compare_query);
-	for (size_t i = 0; i < count && r == 0; i++) {
-		if (i > 0)
-			r = buffer_append_string(out, "&");
-		if (r == 0)
-			r = s3_url_encode(out, sorted[i].name, false);
-		if (r == 0)
-			r = buffer_append_string(out, "=");
-		if (r == 0)
-			r = s3_url_encode(out, sorted[i].value, false);
-	}
-	return r;
-}
-
-int s3_url_build(struct s3_url *url, const struct s3_target *target)
+int s3_url_build(struct object_url *url, const struct s3_target *target)
 {
 	const struct s3_config *config = target->config;
 	bool is_bucket_in_host = is_virtual(target);
 	int r = 0;
 
-	*url = (struct s3_url){
-		.host = BUFFER_INIT(HOST_MAX),
-		.path = BUFFER_INIT(PATH_MAX_ENCODED),
-		.query = BUFFER_INIT(PATH_MAX_ENCODED),
-		.url = BUFFER_INIT(2 * PATH_MAX_ENCODED + HOST_MAX),
-	};
+	object_url_init(url);
 	if (is_bucket_in_host)
 		r = buffer_append_format(&url->host, "%s.", config->bucket);
 	if (r == 0)
@@ -245,18 +138,15 @@ int s3_url_build(struct s3_url *url, const struct s3_target *target)
 	if (r == 0)
 		r = buffer_append_string(&url->path, "/");
 	if (r == 0 && !is_bucket_in_host) {
-		r = s3_url_encode(&url->path, config->bucket, false);
+		r = object_url_encode(&url->path, config->bucket, false);
 		if (r == 0)
 			r = buffer_append_string(&url->path, "/");
 	}
 	if (r == 0 && target->key)
-		r = s3_url_encode(&url->path, target->key, true);
+		r = object_url_encode(&url->path, target->key, true);
 	if (r == 0)
-		r = append_query(&url->query, target->query);
+		r = object_url_append_query(&url->query, target->query, false);
 	if (r == 0)
-		r = buffer_append_format(&url->url, "%s://%s%s%s%s",
-					 config->is_insecure ? "http" : "https", url->host.data,
-					 url->path.data, url->query.size ? "?" : "",
-					 buffer_string(&url->query));
+		r = object_url_join(url, config->is_insecure);
 	return r < 0 ? -ENOMEM : 0;
 }

@@ -1,4 +1,4 @@
-#include "executor/artifact/s3/put_file.h"
+#include "executor/artifact/object/put_file.h"
 
 #include "executor/base/cleanup.h"
 #include "executor/base/text.h"
@@ -16,10 +16,14 @@ static void warn_ignored(const struct log *log, const char *name, const char *va
 			 log_string("value", value));
 }
 
-static unsigned wanted_threads(const struct log *log)
+static const char *setting(const char *name)
 {
-	static const char name[] = "ARTIFACT_S3_UPLOAD_THREADS";
-	const char *value = getenv(name);
+	return name ? getenv(name) : NULL;
+}
+
+static unsigned wanted_threads(const char *name, const struct log *log)
+{
+	const char *value = setting(name);
 	int64_t threads;
 
 	if (!value || *value == '\0')
@@ -28,57 +32,60 @@ static unsigned wanted_threads(const struct log *log)
 		warn_ignored(log, name, value);
 		return THREADS_DEFAULT;
 	}
-	return threads < S3_THREADS_MAX ? (unsigned)threads : S3_THREADS_MAX;
+	return threads < OBJECT_THREADS_MAX ? (unsigned)threads : OBJECT_THREADS_MAX;
 }
 
 /* 0 = not set, or not usable. */
-static uint64_t wanted_part_bytes(uint64_t size, const struct log *log)
+static uint64_t wanted_part_bytes(const char *name, uint64_t size, const struct log *log)
 {
-	static const char name[] = "ARTIFACT_S3_UPLOAD_PART_SIZE_MIB";
-	const char *value = getenv(name);
+	const char *value = setting(name);
 	int64_t mib;
 
 	if (!value || *value == '\0')
 		return 0;
-	if (text_parse_int64(value, &mib) == 0 && mib >= (int64_t)(S3_PART_BYTES_MIN / S3_MIB) &&
-	    mib <= (int64_t)(S3_PART_BYTES_MAX / S3_MIB) && size >= (uint64_t)mib * S3_MIB)
-		return (uint64_t)mib * S3_MIB;
+	if (text_parse_int64(value, &mib) == 0 &&
+	    mib >= (int64_t)(OBJECT_PART_BYTES_MIN / OBJECT_MIB) &&
+	    mib <= (int64_t)(OBJECT_PART_BYTES_MAX / OBJECT_MIB) &&
+	    size >= (uint64_t)mib * OBJECT_MIB)
+		return (uint64_t)mib * OBJECT_MIB;
 	warn_ignored(log, name, value);
 	return 0;
 }
 
-int s3_file_plan(struct s3_file_plan *plan, uint64_t size, const struct log *log, struct error *err)
+int object_file_plan(struct object_file_plan *plan, const struct object_protocol *protocol,
+		     uint64_t size, const struct log *log, struct error *err)
 {
-	/* The least size with which S3_PARTS_MAX parts hold the file, in whole MiB. */
-	uint64_t unit = S3_PARTS_MAX * S3_MIB;
-	uint64_t least = (size / unit + (size % unit > 0)) * S3_MIB;
+	/* The least size with which OBJECT_PARTS_MAX parts hold the file, in whole MiB. */
+	uint64_t unit = OBJECT_PARTS_MAX * OBJECT_MIB;
+	uint64_t least = (size / unit + (size % unit > 0)) * OBJECT_MIB;
 	uint64_t wanted;
 
-	if (least > S3_PART_BYTES_MAX)
-		return error_set(err, -EFBIG, "%" PRIu64 " bytes are more than S3 can store", size);
-	wanted = wanted_part_bytes(size, log);
+	if (least > OBJECT_PART_BYTES_MAX)
+		return error_set(err, -EFBIG, "%" PRIu64 " bytes are more than an object can hold",
+				 size);
+	wanted = wanted_part_bytes(protocol->part_size_variable, size, log);
 	if (wanted == 0)
-		wanted = S3_FILE_PART_BYTES;
+		wanted = OBJECT_FILE_PART_BYTES;
 	plan->part_bytes = wanted < least ? least : wanted;
-	plan->threads = wanted_threads(log);
+	plan->threads = wanted_threads(protocol->threads_variable, log);
 	return 0;
 }
 
 struct file_upload {
-	struct s3_upload upload;
-	struct s3_file_plan plan;
+	struct object_upload upload;
+	struct object_file_plan plan;
 	int fd;
 	uint64_t size;
 	uint64_t sent; /* given to a part */
 	unsigned number; /* of the last part that was started */
-	struct s3_part *parts;
+	struct object_part *parts;
 	unsigned part_count;
 	unsigned busy;
 	bool is_done;
 	struct error error; /* the first one */
 };
 
-static void send_next(struct file_upload *self, struct s3_part *part)
+static void send_next(struct file_upload *self, struct object_part *part)
 {
 	uint64_t left = self->size - self->sent;
 	struct http_body body = {
@@ -90,10 +97,10 @@ static void send_next(struct file_upload *self, struct s3_part *part)
 
 	self->sent += body.size;
 	self->busy++;
-	s3_part_start(part, &self->upload, ++self->number, &body);
+	object_part_start(part, &self->upload, ++self->number, &body);
 }
 
-static void on_part(struct s3_part *part)
+static void on_part(struct object_part *part)
 {
 	struct file_upload *self = part->context;
 
@@ -116,7 +123,7 @@ static int send_parts(struct file_upload *self, struct event_loop *loop, struct 
 	if (!self->parts)
 		return error_set(err, -ENOMEM, "out of memory");
 	while (self->part_count < wanted && r == 0)
-		r = s3_part_init(&self->parts[self->part_count++], on_part, self, loop, err);
+		r = object_part_init(&self->parts[self->part_count++], on_part, self, loop, err);
 	if (r < 0)
 		return r;
 	for (unsigned i = 0; i < wanted; i++)
@@ -132,37 +139,37 @@ static int send_parts(struct file_upload *self, struct event_loop *loop, struct 
 }
 
 /* One go from beginning to end. */
-static int upload_file(struct s3_client *client, const char *key, const char *content_type,
+static int upload_file(struct object_client *client, const char *key, const char *content_type,
 		       struct file_upload *self, bool *ret_is_gone, struct error *err)
 {
-	int r = s3_upload_begin(&self->upload, client, key, content_type, err);
+	int r = object_upload_begin(&self->upload, client, key, content_type, err);
 
 	*ret_is_gone = false;
 	if (r == 0)
 		r = send_parts(self, client->context.loop, err);
 	if (r == 0)
-		r = s3_upload_complete(&self->upload, ret_is_gone, err);
+		r = object_upload_complete(&self->upload, ret_is_gone, err);
 	for (unsigned i = 0; i < self->part_count; i++)
-		s3_part_done(&self->parts[i]);
+		object_part_done(&self->parts[i]);
 	free(self->parts);
-	s3_upload_done(&self->upload);
+	object_upload_done(&self->upload);
 	return r;
 }
 
-int s3_put_file(struct s3_client *client, const char *key, const char *content_type, int fd,
-		uint64_t size, struct error *err)
+int object_put_file(struct object_client *client, const char *key, const char *content_type, int fd,
+		    uint64_t size, struct error *err)
 {
 	struct http_body whole = { .has_file = true, .fd = fd, .size = size };
-	struct s3_file_plan plan = { 0 };
+	struct object_file_plan plan = { 0 };
 	bool is_gone = false;
-	int r = s3_file_plan(&plan, size, client->context.log, err);
+	int r = object_file_plan(&plan, client->protocol, size, client->context.log, err);
 
 	if (r < 0)
 		return r;
 	if (size == 0)
 		whole = (struct http_body){ .data = "" };
 	if (size <= plan.part_bytes)
-		return s3_put_object(client, key, content_type, &whole, err);
+		return object_put_object(client, key, content_type, &whole, err);
 	/* Somebody else may have ended the upload, by a lifecycle rule for instance. */
 	for (int tries = 0; tries < 2; tries++) {
 		struct file_upload self = { .plan = plan, .fd = fd, .size = size };

@@ -3,4 +3,4 @@
 
 /* Never NULL; static storage. "application/octet-stream" for what is not known. The table is ours:
  * what a file is called must not depend on the machine (/etc/mime.types). */
-const char *s3_content_type(const char *name);
+const char *object_content_type(const char *name);

@@ -1,4 +1,4 @@
-#include "executor/artifact/s3/put_stream.h"
+#include "executor/artifact/object/put_stream.h"
 
 #include "executor/base/cleanup.h"
 
@@ -6,15 +6,15 @@
 #include <inttypes.h>
 #include <string.h>
 
-#define OVERLAP_BYTES_MAX (16 * S3_MIB)
+#define OVERLAP_BYTES_MAX (16 * OBJECT_MIB)
 
-struct s3_writer {
+struct object_writer {
 	struct writer writer;
-	struct s3_client *client;
+	struct object_client *client;
 	char *key;
 	const char *content_type;
-	struct s3_upload upload; /* begun with the second part */
-	struct s3_part part; /* the one being sent */
+	struct object_upload upload; /* begun with the second part */
+	struct object_part part; /* the one being sent */
 	char *sending; /* its buffer, kept for the next */
 	size_t sending_capacity;
 	char *filling;
@@ -24,18 +24,18 @@ struct s3_writer {
 	bool is_awake;
 };
 
-uint64_t s3_stream_part_bytes(unsigned number)
+uint64_t object_stream_part_bytes(unsigned number)
 {
-	return (number <= 1000 ? 8 : number <= 4000 ? 16 : 32) * S3_MIB;
+	return (number <= 1000 ? 8 : number <= 4000 ? 16 : 32) * OBJECT_MIB;
 }
 
-static void on_part(struct s3_part *part)
+static void on_part(struct object_part *part)
 {
-	((struct s3_writer *)part->context)->is_awake = true;
+	((struct object_writer *)part->context)->is_awake = true;
 }
 
 /* Waits until the part under way, if any, is stored. */
-static int settle(struct s3_writer *self, struct error *err)
+static int settle(struct object_writer *self, struct error *err)
 {
 	struct event_loop *loop = self->client->context.loop;
 	int r = 0;
@@ -54,7 +54,7 @@ static int settle(struct s3_writer *self, struct error *err)
 }
 
 /* Sends what was filled and takes the other buffer for the next part. */
-static int flush(struct s3_writer *self, struct error *err)
+static int flush(struct object_writer *self, struct error *err)
 {
 	struct http_body body;
 	char *other = self->sending;
@@ -62,8 +62,8 @@ static int flush(struct s3_writer *self, struct error *err)
 	int r = 0;
 
 	if (!self->upload.id)
-		r = s3_upload_begin(&self->upload, self->client, self->key, self->content_type,
-				    err);
+		r = object_upload_begin(&self->upload, self->client, self->key, self->content_type,
+					err);
 	if (r == 0)
 		r = settle(self, err);
 	if (r < 0)
@@ -74,14 +74,14 @@ static int flush(struct s3_writer *self, struct error *err)
 	self->capacity = other_capacity;
 	body = (struct http_body){ .data = self->sending, .size = self->used };
 	self->used = 0;
-	s3_part_start(&self->part, &self->upload, self->number++, &body);
+	object_part_start(&self->part, &self->upload, self->number++, &body);
 	return body.size > OVERLAP_BYTES_MAX ? settle(self, err) : 0;
 }
 
 /* A buffer for the part at hand. */
-static int make_room(struct s3_writer *self, struct error *err)
+static int make_room(struct object_writer *self, struct error *err)
 {
-	size_t wanted = (size_t)s3_stream_part_bytes(self->number);
+	size_t wanted = (size_t)object_stream_part_bytes(self->number);
 
 	if (self->capacity >= wanted)
 		return 0;
@@ -101,26 +101,26 @@ static int make_room(struct s3_writer *self, struct error *err)
 
 static int writer_write(struct writer *base, const void *data, size_t size, struct error *err)
 {
-	struct s3_writer *self = (struct s3_writer *)base;
+	struct object_writer *self = (struct object_writer *)base;
 	const char *p = data;
 
 	while (size > 0) {
-		size_t part_bytes = (size_t)s3_stream_part_bytes(self->number);
+		size_t part_bytes = (size_t)object_stream_part_bytes(self->number);
 		size_t n;
 		int r = 0;
 
 		if (self->used == part_bytes)
 			r = flush(self, err);
-		if (r == 0 && self->number > S3_PARTS_MAX)
+		if (r == 0 && self->number > OBJECT_PARTS_MAX)
 			return error_set(err, -EFBIG,
 					 "put object %s/%s: a stream of more than %" PRIu64 " GiB",
-					 self->client->config.bucket, self->key,
-					 S3_STREAM_BYTES_MAX / S3_MIB / 1024);
+					 self->client->bucket, self->key,
+					 OBJECT_STREAM_BYTES_MAX / OBJECT_MIB / 1024);
 		if (r == 0 && self->used == 0)
 			r = make_room(self, err);
 		if (r < 0)
 			return r;
-		n = (size_t)s3_stream_part_bytes(self->number) - self->used;
+		n = (size_t)object_stream_part_bytes(self->number) - self->used;
 		if (n > size)
 			n = size;
 		memcpy(self->filling + self->used, p, n);
@@ -136,39 +136,40 @@ static int writer_write(struct writer *base, const void *data, size_t size, stru
 
 static int writer_finish(struct writer *base, struct error *err)
 {
-	struct s3_writer *self = (struct s3_writer *)base;
+	struct object_writer *self = (struct object_writer *)base;
 	bool is_gone;
 	int r;
 
 	if (!self->upload.id)
-		return s3_put_object(self->client, self->key, self->content_type,
-				     &(struct http_body){ .data = self->used ? self->filling : "",
-							  .size = self->used },
-				     err);
+		return object_put_object(self->client, self->key, self->content_type,
+					 &(struct http_body){ .data = self->used ? self->filling :
+										   "",
+							      .size = self->used },
+					 err);
 	r = flush(self, err);
 	if (r == 0)
 		r = settle(self, err);
-	return r < 0 ? r : s3_upload_complete(&self->upload, &is_gone, err);
+	return r < 0 ? r : object_upload_complete(&self->upload, &is_gone, err);
 }
 
-void s3_put_stream_done(struct writer *writer)
+void object_put_stream_done(struct writer *writer)
 {
-	struct s3_writer *self = (struct s3_writer *)writer;
+	struct object_writer *self = (struct object_writer *)writer;
 
 	if (!self)
 		return;
-	s3_part_done(&self->part);
-	s3_upload_done(&self->upload);
+	object_part_done(&self->part);
+	object_upload_done(&self->upload);
 	free(self->sending);
 	free(self->filling);
 	free(self->key);
 	free(self);
 }
 
-int s3_put_stream(struct s3_client *client, const char *key, const char *content_type,
-		  struct writer **ret, struct error *err)
+int object_put_stream(struct object_client *client, const char *key, const char *content_type,
+		      struct writer **ret, struct error *err)
 {
-	struct s3_writer *self = calloc(1, sizeof(*self));
+	struct object_writer *self = calloc(1, sizeof(*self));
 	int r;
 
 	if (!self)
@@ -179,10 +180,10 @@ int s3_put_stream(struct s3_client *client, const char *key, const char *content
 	self->content_type = content_type;
 	self->number = 1;
 	self->key = strdup(key);
-	r = self->key ? s3_part_init(&self->part, on_part, self, client->context.loop, err) :
+	r = self->key ? object_part_init(&self->part, on_part, self, client->context.loop, err) :
 			error_set(err, -ENOMEM, "out of memory");
 	if (r < 0) {
-		s3_put_stream_done(&self->writer);
+		object_put_stream_done(&self->writer);
 		return r;
 	}
 	*ret = &self->writer;

@@ -1,4 +1,4 @@
-#include "executor/artifact/s3/content_type.h"
+#include "executor/artifact/object/content_type.h"
 
 #include <stddef.h>
 #include <string.h>
@@ -44,7 +44,7 @@ static const struct {
 	{ "zst", "application/zstd" },
 };
 
-const char *s3_content_type(const char *name)
+const char *object_content_type(const char *name)
 {
 	const char *dot = strrchr(name, '.');
 

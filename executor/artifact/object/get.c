@@ -1,4 +1,4 @@
-#include "executor/artifact/s3/get.h"
+#include "executor/artifact/object/get.h"
 
 #include "executor/base/cleanup.h"
 #include "executor/base/text.h"
@@ -9,18 +9,18 @@
 #include <string.h>
 
 /* libcurl hands over at most 64 KiB after the pause; HTTP/2 may have a window's worth in hand. */
-#define BUFFER_BYTES_MAX (16 * S3_READ_AHEAD_BYTES)
+#define BUFFER_BYTES_MAX (16 * OBJECT_READ_AHEAD_BYTES)
 #define ETAG_MAX 256
 
-struct s3_reader {
+struct object_reader {
 	struct reader reader;
-	struct s3_client *client;
+	struct object_client *client;
 	char *key;
-	char description[S3_OPERATION_MAX];
+	char description[OBJECT_OPERATION_MAX];
 	char range[48];
 	char etag[ETAG_MAX]; /* "" = the server gave none that can be matched */
-	struct s3_call call;
-	struct s3_request request;
+	struct object_call call;
+	struct object_request request;
 	struct http_transfer *transfer;
 	struct retry retry;
 
@@ -37,13 +37,14 @@ struct s3_reader {
 	struct error error; /* of the transfer that ended; code 0 = none */
 };
 
-static size_t unread(const struct s3_reader *self)
+static size_t unread(const struct object_reader *self)
 {
 	return self->data.size - self->consumed;
 }
 
 /* Content-Range: bytes FIRST-LAST/TOTAL (RFC 9110, 14.4). */
-static bool is_range_expected(const struct s3_reader *self, const struct http_response *response)
+static bool is_range_expected(const struct object_reader *self,
+			      const struct http_response *response)
 {
 	char header[96], expected[96];
 	const char *value = http_response_header(response, "content-range", header, sizeof(header));
@@ -59,7 +60,7 @@ static bool is_range_expected(const struct s3_reader *self, const struct http_re
 	return strcmp(value, expected) == 0;
 }
 
-static int check_headers(struct s3_reader *self, const struct http_response *response,
+static int check_headers(struct object_reader *self, const struct http_response *response,
 			 struct error *err)
 {
 	const char *etag;
@@ -90,7 +91,7 @@ static int check_headers(struct s3_reader *self, const struct http_response *res
 
 static int on_data(void *context, const char *data, size_t size, struct error *err)
 {
-	struct s3_reader *self = context;
+	struct object_reader *self = context;
 	int r;
 
 	if (!self->is_checked) {
@@ -99,7 +100,7 @@ static int on_data(void *context, const char *data, size_t size, struct error *e
 			return r;
 	}
 	/* Moves what is left at most once for as many bytes read. */
-	if (self->consumed >= S3_READ_AHEAD_BYTES / 2) {
+	if (self->consumed >= OBJECT_READ_AHEAD_BYTES / 2) {
 		buffer_consume(&self->data, self->consumed);
 		self->consumed = 0;
 	}
@@ -107,14 +108,14 @@ static int on_data(void *context, const char *data, size_t size, struct error *e
 	if (r < 0)
 		return error_errno(err, r, "%s: keep %zu bytes", self->description, size);
 	self->position += size;
-	if (unread(self) >= S3_READ_AHEAD_BYTES)
+	if (unread(self) >= OBJECT_READ_AHEAD_BYTES)
 		http_transfer_pause(self->transfer);
 	self->is_awake = true;
 	return 0;
 }
 
 /* What an answer to "the rest of that object" means if that object is gone. */
-static int judge_resumed(struct s3_reader *self, int status, struct error *err)
+static int judge_resumed(struct object_reader *self, int status, struct error *err)
 {
 	if (self->is_known && (status == 412 || status == 404))
 		return error_set(err, -ESTALE, "%s: the object was %s while it was read",
@@ -122,10 +123,10 @@ static int judge_resumed(struct s3_reader *self, int status, struct error *err)
 	return err->code;
 }
 
-static int judge_end(struct s3_reader *self, const struct http_response *response,
+static int judge_end(struct object_reader *self, const struct http_response *response,
 		     struct error *err)
 {
-	int r = s3_check(self->client, &self->call, response, &self->retry, NULL, err);
+	int r = object_check(self->client, &self->call, response, &self->retry, NULL, err);
 
 	if (r < 0)
 		return judge_resumed(self, response->status, err);
@@ -142,16 +143,16 @@ static int judge_end(struct s3_reader *self, const struct http_response *respons
 	return 0;
 }
 
-static void stop(struct s3_reader *self)
+static void stop(struct object_reader *self)
 {
 	http_transfer_free(TAKE_PTR(self->transfer));
-	s3_request_done(&self->request);
+	object_request_done(&self->request);
 }
 
 static void on_end(struct http_transfer *transfer, const struct http_response *response,
 		   const struct error *error, void *context)
 {
-	struct s3_reader *self = context;
+	struct object_reader *self = context;
 
 	(void)transfer;
 	if (error->code != 0) {
@@ -165,7 +166,7 @@ static void on_end(struct http_transfer *transfer, const struct http_response *r
 	stop(self);
 }
 
-static int start(struct s3_reader *self, struct error *err)
+static int start(struct object_reader *self, struct error *err)
 {
 	int r;
 
@@ -179,7 +180,7 @@ static int start(struct s3_reader *self, struct error *err)
 	self->call.if_match = self->is_known && self->etag[0] ? self->etag : NULL;
 	self->is_checked = false;
 	self->error = ERROR_NONE;
-	r = s3_request_prepare(self->client, &self->call, &self->request, err);
+	r = self->client->protocol->prepare(self->client, &self->call, &self->request, err);
 	if (r < 0)
 		return r;
 	self->request.http.on_data = on_data;
@@ -189,7 +190,7 @@ static int start(struct s3_reader *self, struct error *err)
 	return self->transfer ? 0 : err->code;
 }
 
-static int restart(struct s3_reader *self, struct error *err)
+static int restart(struct object_reader *self, struct error *err)
 {
 	if (self->position > self->failed_at)
 		retry_begin(&self->retry, &self->client->policy, self->client->context.loop,
@@ -203,7 +204,7 @@ static int restart(struct s3_reader *self, struct error *err)
 }
 
 /* Lets the loop run until there are bytes, the end, or a final failure. */
-static int advance(struct s3_reader *self, struct error *err)
+static int advance(struct object_reader *self, struct error *err)
 {
 	int r;
 
@@ -218,7 +219,7 @@ static int advance(struct s3_reader *self, struct error *err)
 
 static ssize_t reader_read(struct reader *base, void *data, size_t size, struct error *err)
 {
-	struct s3_reader *self = (struct s3_reader *)base;
+	struct object_reader *self = (struct object_reader *)base;
 	struct error own = ERROR_NONE;
 	size_t n;
 
@@ -235,14 +236,14 @@ static ssize_t reader_read(struct reader *base, void *data, size_t size, struct 
 	if (n > 0)
 		memcpy(data, self->data.data + self->consumed, n);
 	self->consumed += n;
-	if (self->transfer && unread(self) < S3_READ_AHEAD_BYTES / 2)
+	if (self->transfer && unread(self) < OBJECT_READ_AHEAD_BYTES / 2)
 		http_transfer_resume(self->transfer);
 	return (ssize_t)n;
 }
 
-void s3_get_done(struct reader *reader)
+void object_get_done(struct reader *reader)
 {
-	struct s3_reader *self = (struct s3_reader *)reader;
+	struct object_reader *self = (struct object_reader *)reader;
 
 	if (!self)
 		return;
@@ -252,12 +253,12 @@ void s3_get_done(struct reader *reader)
 	free(self);
 }
 
-int s3_get(struct s3_client *client, const char *key, struct reader **ret, int64_t *ret_size,
-	   struct error *err)
+int object_get(struct object_client *client, const char *key, struct reader **ret,
+	       int64_t *ret_size, struct error *err)
 {
-	struct s3_reader *self;
+	struct object_reader *self;
 	struct error own = ERROR_NONE;
-	int r = s3_client_find_region(client, err);
+	int r = client->protocol->make_ready(client, err);
 
 	if (r < 0)
 		return r;
@@ -269,20 +270,21 @@ int s3_get(struct s3_client *client, const char *key, struct reader **ret, int64
 	self->size = -1;
 	self->data = BUFFER_INIT(BUFFER_BYTES_MAX);
 	self->key = strdup(key);
-	self->call =
-		(struct s3_call){ .operation = "get object", .method = "GET", .key = self->key };
+	self->call = (struct object_call){ .operation = "get object",
+					   .method = "GET",
+					   .key = self->key };
 	if (!self->key) {
-		s3_get_done(&self->reader);
+		object_get_done(&self->reader);
 		return error_set(err, -ENOMEM, "out of memory");
 	}
-	s3_describe(client, &self->call, self->description);
+	object_describe(client, &self->call, self->description);
 	retry_begin(&self->retry, &client->policy, client->context.loop, client->context.log,
 		    self->description);
 	r = start(self, &own);
 	while (r == 0 && !self->is_known)
 		r = advance(self, &own);
 	if (r < 0) {
-		s3_get_done(&self->reader);
+		object_get_done(&self->reader);
 		if (err)
 			*err = own;
 		return r;

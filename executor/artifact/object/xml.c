@@ -1,4 +1,4 @@
-#include "executor/artifact/s3/xml.h"
+#include "executor/artifact/object/xml.h"
 
 #include "executor/base/buffer.h"
 #include "executor/base/text.h"
@@ -52,7 +52,7 @@ static void on_start(void *context, const XML_Char *name, const XML_Char **attri
 
 	(void)attributes;
 	buffer_reset(&walk->text);
-	if (++walk->depth > S3_XML_DEPTH_MAX || size + length + 2 > sizeof(walk->path)) {
+	if (++walk->depth > OBJECT_XML_DEPTH_MAX || size + length + 2 > sizeof(walk->path)) {
 		stop(walk, -EBADMSG, "nested too deeply");
 		return;
 	}
@@ -99,7 +99,7 @@ static int walk_document(const char *data, size_t size, const char *root,
 		.parser = XML_ParserCreate(NULL),
 		.end = end,
 		.context = context,
-		.text = BUFFER_INIT(S3_XML_TEXT_MAX),
+		.text = BUFFER_INIT(OBJECT_XML_TEXT_MAX),
 	};
 
 	if (!walk.parser)
@@ -140,20 +140,20 @@ static void copy_printable(char *to, size_t size, const char *s)
 
 static int on_error_element(void *context, const char *path, const char *text)
 {
-	struct s3_xml_error *error = context;
+	struct object_xml_error *error = context;
 
 	if (strcmp(path, "Error/Code") == 0)
 		copy_printable(error->code, sizeof(error->code), text);
 	else if (strcmp(path, "Error/Message") == 0)
 		copy_printable(error->message, sizeof(error->message), text);
-	else if (strcmp(path, "Error/Region") == 0 && s3_url_is_region(text))
+	else if (strcmp(path, "Error/Region") == 0 && object_url_is_region(text))
 		copy_printable(error->region, sizeof(error->region), text);
 	return 0;
 }
 
-bool s3_xml_parse_error(const char *data, size_t size, struct s3_xml_error *ret)
+bool object_xml_parse_error(const char *data, size_t size, struct object_xml_error *ret)
 {
-	*ret = (struct s3_xml_error){ 0 };
+	*ret = (struct object_xml_error){ 0 };
 	if (size == 0)
 		return false;
 	/* What was understood before a cut or an oddity still tells what went wrong. */
@@ -164,23 +164,23 @@ bool s3_xml_parse_error(const char *data, size_t size, struct s3_xml_error *ret)
 /* --- ListBucketResult ----------------------------------------------------------------------- */
 
 struct list_parse {
-	struct s3_xml_list *list;
+	struct object_xml_list *list;
 	bool is_list;
 	bool is_encoded;
 };
 
-void s3_xml_list_done(struct s3_xml_list *list)
+void object_xml_list_done(struct object_xml_list *list)
 {
 	for (size_t i = 0; i < list->count; i++)
 		free(list->entries[i].key);
 	free(list->entries);
 	free(list->next_token);
-	*list = (struct s3_xml_list){ 0 };
+	*list = (struct object_xml_list){ 0 };
 }
 
-static int add_entry(struct s3_xml_list *list)
+static int add_entry(struct object_xml_list *list)
 {
-	struct s3_xml_entry *entries;
+	struct object_xml_entry *entries;
 	size_t capacity = list->capacity ? 2 * list->capacity : 64;
 
 	if (list->count == list->capacity) {
@@ -190,14 +190,14 @@ static int add_entry(struct s3_xml_list *list)
 		list->entries = entries;
 		list->capacity = capacity;
 	}
-	list->entries[list->count++] = (struct s3_xml_entry){ .size = -1 };
+	list->entries[list->count++] = (struct object_xml_entry){ .size = -1 };
 	return 0;
 }
 
 /* The entry whose elements are arriving: one without its end yet sits behind the last. */
-static int set_entry(struct s3_xml_list *list, const char *field, const char *text)
+static int set_entry(struct object_xml_list *list, const char *field, const char *text)
 {
-	struct s3_xml_entry *entry;
+	struct object_xml_entry *entry;
 	int r = 0;
 
 	if (list->count == 0 ||
@@ -218,7 +218,7 @@ static int on_list_element(void *context, const char *path, const char *text)
 {
 	static const char contents[] = "ListBucketResult/Contents/";
 	struct list_parse *parse = context;
-	struct s3_xml_list *list = parse->list;
+	struct object_xml_list *list = parse->list;
 
 	if (strcmp(path, "ListBucketResult") == 0) {
 		parse->is_list = true;
@@ -236,7 +236,7 @@ static int on_list_element(void *context, const char *path, const char *text)
 		if (strcmp(field, "Key") == 0 || strcmp(field, "Size") == 0)
 			return set_entry(list, field, text);
 	} else if (strcmp(path, "ListBucketResult/Contents") == 0) {
-		const struct s3_xml_entry *last =
+		const struct object_xml_entry *last =
 			list->count > 0 ? &list->entries[list->count - 1] : NULL;
 
 		return last && last->key && last->size >= 0 ? 0 : -EBADMSG;
@@ -244,21 +244,22 @@ static int on_list_element(void *context, const char *path, const char *text)
 	return 0;
 }
 
-int s3_xml_parse_list(const char *data, size_t size, struct s3_xml_list *ret, struct error *err)
+int object_xml_parse_list(const char *data, size_t size, struct object_xml_list *ret,
+			  struct error *err)
 {
 	struct list_parse parse = { .list = ret };
 	int r;
 
-	*ret = (struct s3_xml_list){ 0 };
+	*ret = (struct object_xml_list){ 0 };
 	r = walk_document(data, size, "ListBucketResult", on_list_element, &parse, err);
 	if (r == 0 && !parse.is_list)
 		r = error_set(err, -EBADMSG, "the answer is no ListBucketResult document");
 	for (size_t i = 0; i < ret->count && r == 0 && parse.is_encoded; i++)
-		if (s3_url_decode(ret->entries[i].key) < 0)
+		if (object_url_decode(ret->entries[i].key) < 0)
 			r = error_set(err, -EBADMSG, "illegal object key '%s' in a listing",
 				      ret->entries[i].key);
 	if (r < 0)
-		s3_xml_list_done(ret);
+		object_xml_list_done(ret);
 	return r;
 }
 
@@ -278,7 +279,7 @@ static int on_upload_element(void *context, const char *path, const char *text)
 	return 0;
 }
 
-int s3_xml_parse_upload(const char *data, size_t size, char **ret_id, struct error *err)
+int object_xml_parse_upload(const char *data, size_t size, char **ret_id, struct error *err)
 {
 	char *id = NULL;
 	int r = walk_document(data, size, "InitiateMultipartUploadResult", on_upload_element, &id,
@@ -301,7 +302,7 @@ static int on_complete_element(void *context, const char *path, const char *text
 	return 0;
 }
 
-int s3_xml_parse_complete(const char *data, size_t size, struct error *err)
+int object_xml_parse_complete(const char *data, size_t size, struct error *err)
 {
 	bool has_etag = false;
 	int r = walk_document(data, size, "CompleteMultipartUploadResult", on_complete_element,
@@ -321,8 +322,8 @@ static int on_location_element(void *context, const char *path, const char *text
 	return 0;
 }
 
-int s3_xml_parse_location(const char *data, size_t size, char region[S3_REGION_MAX],
-			  struct error *err)
+int object_xml_parse_location(const char *data, size_t size, char region[OBJECT_REGION_MAX],
+			      struct error *err)
 {
 	_cleanup_free_ char *text = NULL;
 	const char *name;
@@ -333,7 +334,7 @@ int s3_xml_parse_location(const char *data, size_t size, char region[S3_REGION_M
 	if (!text)
 		return error_set(err, -EBADMSG, "the answer is no LocationConstraint document");
 	name = *text == '\0' ? "us-east-1" : strcmp(text, "EU") == 0 ? "eu-west-1" : text;
-	if (!s3_url_is_region(name))
+	if (!object_url_is_region(name))
 		return error_set(err, -EBADMSG, "the server names an impossible region");
 	memcpy(region, name, strlen(name) + 1);
 	return 0;

@@ -1,4 +1,4 @@
-#include "executor/artifact/s3/xml.h"
+#include "executor/artifact/object/xml.h"
 #include "executor/base/buffer.h"
 
 #include <errno.h>
@@ -17,19 +17,19 @@ static void test_error(void **state)
 		"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>NoSuchKey</Code>"
 		"<Message>The specified key does not exist.</Message><Key>a</Key>"
 		"<Region>eu-west-1</Region><RequestId>1</RequestId></Error>";
-	struct s3_xml_error error;
+	struct object_xml_error error;
 
 	(void)state;
-	assert_true(s3_xml_parse_error(text, sizeof(text) - 1, &error));
+	assert_true(object_xml_parse_error(text, sizeof(text) - 1, &error));
 	assert_string_equal(error.code, "NoSuchKey");
 	assert_string_equal(error.message, "The specified key does not exist.");
 	assert_string_equal(error.region, "eu-west-1");
 	/* Cut off behind the code: it counts. */
-	assert_true(s3_xml_parse_error(text, 90, &error));
+	assert_true(object_xml_parse_error(text, 90, &error));
 	assert_string_equal(error.code, "NoSuchKey");
-	assert_false(s3_xml_parse_error("", 0, &error));
-	assert_false(s3_xml_parse_error("<html><body>x</body></html>", 27, &error));
-	assert_false(s3_xml_parse_error("\0\1\2\3", 4, &error));
+	assert_false(object_xml_parse_error("", 0, &error));
+	assert_false(object_xml_parse_error("<html><body>x</body></html>", 27, &error));
+	assert_false(object_xml_parse_error("\0\1\2\3", 4, &error));
 }
 
 static void test_error_is_cleaned(void **state)
@@ -37,10 +37,10 @@ static void test_error_is_cleaned(void **state)
 	static const char text[] = "<Error><Code>A&#10;B</Code><Region>e/v.il</Region>"
 				   "<Message>one&#10;two &lt;three&gt;</Message></Error>";
 	_cleanup_buffer_ struct buffer long_text = BUFFER_INIT(100000);
-	struct s3_xml_error error;
+	struct object_xml_error error;
 
 	(void)state;
-	assert_true(s3_xml_parse_error(text, sizeof(text) - 1, &error));
+	assert_true(object_xml_parse_error(text, sizeof(text) - 1, &error));
 	assert_string_equal(error.code, "A B");
 	assert_string_equal(error.message, "one two <three>");
 	assert_string_equal(error.region, "");
@@ -49,8 +49,8 @@ static void test_error_is_cleaned(void **state)
 	for (int i = 0; i < 1000; i++)
 		buffer_append_string(&long_text, "\xe2\x82\xac");
 	buffer_append_string(&long_text, "</Message></Error>");
-	assert_true(s3_xml_parse_error(long_text.data, long_text.size, &error));
-	assert_int_equal(strlen(error.message), (S3_TEXT_MAX - 1) / 3 * 3);
+	assert_true(object_xml_parse_error(long_text.data, long_text.size, &error));
+	assert_int_equal(strlen(error.message), (OBJECT_TEXT_MAX - 1) / 3 * 3);
 }
 
 static void test_list(void **state)
@@ -62,10 +62,10 @@ static void test_list(void **state)
 		"<Contents><Size>0</Size><Key>p/%C3%A4</Key></Contents>"
 		"<EncodingType>url</EncodingType><IsTruncated>true</IsTruncated>"
 		"<NextContinuationToken>t==</NextContinuationToken></ListBucketResult>";
-	struct s3_xml_list list;
+	struct object_xml_list list;
 
 	(void)state;
-	assert_int_equal(s3_xml_parse_list(text, sizeof(text) - 1, &list, NULL), 0);
+	assert_int_equal(object_xml_parse_list(text, sizeof(text) - 1, &list, NULL), 0);
 	assert_int_equal(list.count, 2);
 	assert_string_equal(list.entries[0].key, "p/a b/c");
 	assert_int_equal(list.entries[0].size, 12);
@@ -73,29 +73,29 @@ static void test_list(void **state)
 	assert_int_equal(list.entries[1].size, 0);
 	assert_true(list.is_truncated);
 	assert_string_equal(list.next_token, "t==");
-	s3_xml_list_done(&list);
+	object_xml_list_done(&list);
 }
 
 static void test_list_without_encoding(void **state)
 {
 	static const char text[] = "<ListBucketResult><Contents><Key>a+b%20&amp;</Key><Size>1"
 				   "</Size></Contents></ListBucketResult>";
-	struct s3_xml_list list;
+	struct object_xml_list list;
 
 	(void)state;
-	assert_int_equal(s3_xml_parse_list(text, sizeof(text) - 1, &list, NULL), 0);
+	assert_int_equal(object_xml_parse_list(text, sizeof(text) - 1, &list, NULL), 0);
 	assert_string_equal(list.entries[0].key, "a+b%20&");
 	assert_false(list.is_truncated);
 	assert_null(list.next_token);
-	s3_xml_list_done(&list);
+	object_xml_list_done(&list);
 }
 
 static void refuse_list(const char *text, size_t size, const char *expected)
 {
 	struct error err = ERROR_NONE;
-	struct s3_xml_list list;
+	struct object_xml_list list;
 
-	assert_true(s3_xml_parse_list(text, size, &list, &err) < 0);
+	assert_true(object_xml_parse_list(text, size, &list, &err) < 0);
 	assert_int_equal(err.class, ERROR_PERMANENT);
 	if (!strstr(err.message, expected))
 		fail_msg("'%s' is not in '%s'", expected, err.message);
@@ -184,12 +184,12 @@ static void test_upload(void **state)
 	char *id = NULL;
 
 	(void)state;
-	assert_int_equal(s3_xml_parse_upload(text, sizeof(text) - 1, &id, NULL), 0);
+	assert_int_equal(object_xml_parse_upload(text, sizeof(text) - 1, &id, NULL), 0);
 	assert_string_equal(id, "VX.a-b_c==");
 	free(id);
 	id = NULL;
-	assert_int_equal(s3_xml_parse_upload(none, sizeof(none) - 1, &id, NULL), -EBADMSG);
-	assert_int_equal(s3_xml_parse_upload(text, 60, &id, NULL), -EBADMSG);
+	assert_int_equal(object_xml_parse_upload(none, sizeof(none) - 1, &id, NULL), -EBADMSG);
+	assert_int_equal(object_xml_parse_upload(text, 60, &id, NULL), -EBADMSG);
 	assert_null(id);
 }
 
@@ -203,10 +203,10 @@ static void test_complete(void **state)
 	static const char error[] = "  <Error><Code>InternalError</Code></Error>";
 
 	(void)state;
-	assert_int_equal(s3_xml_parse_complete(text, sizeof(text) - 1, NULL), 0);
-	assert_int_equal(s3_xml_parse_complete(none, sizeof(none) - 1, NULL), -EBADMSG);
-	assert_int_equal(s3_xml_parse_complete(error, sizeof(error) - 1, NULL), -EBADMSG);
-	assert_int_equal(s3_xml_parse_complete("", 0, NULL), -EBADMSG);
+	assert_int_equal(object_xml_parse_complete(text, sizeof(text) - 1, NULL), 0);
+	assert_int_equal(object_xml_parse_complete(none, sizeof(none) - 1, NULL), -EBADMSG);
+	assert_int_equal(object_xml_parse_complete(error, sizeof(error) - 1, NULL), -EBADMSG);
+	assert_int_equal(object_xml_parse_complete("", 0, NULL), -EBADMSG);
 }
 
 static void test_location(void **state)
@@ -226,8 +226,8 @@ static void test_location(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		char region[S3_REGION_MAX] = "";
-		int r = s3_xml_parse_location(rows[i].text, strlen(rows[i].text), region, NULL);
+		char region[OBJECT_REGION_MAX] = "";
+		int r = object_xml_parse_location(rows[i].text, strlen(rows[i].text), region, NULL);
 
 		assert_int_equal(r, rows[i].region ? 0 : -EBADMSG);
 		assert_string_equal(region, rows[i].region ? rows[i].region : "");

@@ -1,5 +1,5 @@
 /* One part of a multipart upload: a small machine that sends, judges, pauses and sends again. */
-#include "executor/artifact/s3/upload.h"
+#include "executor/artifact/object/upload.h"
 #include "executor/base/cleanup.h"
 #include "executor/base/text.h"
 
@@ -8,10 +8,10 @@
 #include <stdio.h>
 #include <string.h>
 
-static int store_etag(struct s3_upload *upload, unsigned number, const char *etag)
+static int store_etag(struct object_upload *upload, unsigned number, const char *etag)
 {
 	unsigned capacity = upload->capacity ? upload->capacity : 16;
-	char(*etags)[S3_ETAG_MAX];
+	char(*etags)[OBJECT_ETAG_MAX];
 
 	while (capacity < number)
 		capacity *= 2;
@@ -23,26 +23,26 @@ static int store_etag(struct s3_upload *upload, unsigned number, const char *eta
 		upload->etags = etags;
 		upload->capacity = capacity;
 	}
-	snprintf(upload->etags[number - 1], S3_ETAG_MAX, "%s", etag);
+	snprintf(upload->etags[number - 1], OBJECT_ETAG_MAX, "%s", etag);
 	if (number > upload->count)
 		upload->count = number;
 	return 0;
 }
 
-static void stop(struct s3_part *part)
+static void stop(struct object_part *part)
 {
 	http_transfer_free(TAKE_PTR(part->transfer));
-	s3_request_done(&part->request);
+	object_request_done(&part->request);
 }
 
 /* Ends the part: with success if part->error is none. */
-static void finish(struct s3_part *part)
+static void finish(struct object_part *part)
 {
 	part->is_busy = false;
 	part->callback(part);
 }
 
-static void fail_attempt(struct s3_part *part)
+static void fail_attempt(struct object_part *part)
 {
 	int64_t pause_ms = retry_next(&part->retry, &part->error);
 
@@ -52,11 +52,11 @@ static void fail_attempt(struct s3_part *part)
 		event_timer_set(&part->timer, pause_ms);
 }
 
-static int judge_stored(struct s3_part *part, const struct http_response *response)
+static int judge_stored(struct object_part *part, const struct http_response *response)
 {
-	char etag[S3_ETAG_MAX];
-	int r = s3_check(part->upload->client, &part->call, response, &part->retry, NULL,
-			 &part->error);
+	char etag[OBJECT_ETAG_MAX];
+	int r = object_check(part->upload->client, &part->call, response, &part->retry, NULL,
+			     &part->error);
 
 	if (r < 0)
 		return r;
@@ -74,7 +74,7 @@ static int judge_stored(struct s3_part *part, const struct http_response *respon
 static void on_answer(struct http_transfer *transfer, const struct http_response *response,
 		      const struct error *error, void *context)
 {
-	struct s3_part *part = context;
+	struct object_part *part = context;
 	int r = error->code;
 
 	(void)transfer;
@@ -91,15 +91,16 @@ static void on_answer(struct http_transfer *transfer, const struct http_response
 }
 
 /* Runs on the loop for the first attempt too, so that a failure is never reported from inside
- * s3_part_start(). */
+ * object_part_start(). */
 static void on_timer(struct event_timer *timer)
 {
-	struct s3_part *part = (struct s3_part *)((char *)timer - offsetof(struct s3_part, timer));
-	struct s3_client *client = part->upload->client;
+	struct object_part *part =
+		(struct object_part *)((char *)timer - offsetof(struct object_part, timer));
+	struct object_client *client = part->upload->client;
 	int r;
 
 	part->error = ERROR_NONE;
-	r = s3_request_prepare(client, &part->call, &part->request, &part->error);
+	r = client->protocol->prepare(client, &part->call, &part->request, &part->error);
 	if (r == 0) {
 		part->transfer = http_start(client->context.http, &part->request.http, on_answer,
 					    part, &part->error);
@@ -111,29 +112,29 @@ static void on_timer(struct event_timer *timer)
 	fail_attempt(part);
 }
 
-int s3_part_init(struct s3_part *part, void (*callback)(struct s3_part *part), void *context,
-		 struct event_loop *loop, struct error *err)
+int object_part_init(struct object_part *part, void (*callback)(struct object_part *part),
+		     void *context, struct event_loop *loop, struct error *err)
 {
 	int r;
 
-	*part = (struct s3_part){ .callback = callback, .context = context };
+	*part = (struct object_part){ .callback = callback, .context = context };
 	r = event_timer_init(&part->timer, loop, on_timer);
 	return r < 0 ? error_errno(err, r, "set up an upload") : 0;
 }
 
-void s3_part_start(struct s3_part *part, struct s3_upload *upload, unsigned number,
-		   const struct http_body *body)
+void object_part_start(struct object_part *part, struct object_upload *upload, unsigned number,
+		       const struct http_body *body)
 {
-	struct s3_client *client = upload->client;
+	struct object_client *client = upload->client;
 
 	part->upload = upload;
 	part->number = number;
 	snprintf(part->number_text, sizeof(part->number_text), "%u", number);
 	snprintf(part->operation, sizeof(part->operation), "put part %u of", number);
-	part->query[0] = (struct s3_query){ "partNumber", part->number_text };
-	part->query[1] = (struct s3_query){ "uploadId", upload->id };
-	part->query[2] = (struct s3_query){ NULL, NULL };
-	part->call = (struct s3_call){
+	part->query[0] = (struct object_query){ "partNumber", part->number_text };
+	part->query[1] = (struct object_query){ "uploadId", upload->id };
+	part->query[2] = (struct object_query){ NULL, NULL };
+	part->call = (struct object_call){
 		.operation = part->operation,
 		.method = "PUT",
 		.key = upload->key,
@@ -142,13 +143,13 @@ void s3_part_start(struct s3_part *part, struct s3_upload *upload, unsigned numb
 		.is_object = true,
 	};
 	part->is_busy = true;
-	s3_describe(client, &part->call, part->description);
+	object_describe(client, &part->call, part->description);
 	retry_begin(&part->retry, &client->policy, client->context.loop, client->context.log,
 		    part->description);
 	event_timer_set(&part->timer, 0);
 }
 
-void s3_part_done(struct s3_part *part)
+void object_part_done(struct object_part *part)
 {
 	stop(part);
 	event_timer_done(&part->timer);

@@ -1,4 +1,4 @@
-#include "executor/artifact/s3/list.h"
+#include "executor/artifact/object/list.h"
 
 #include "executor/base/path.h"
 #include "executor/base/text.h"
@@ -10,7 +10,7 @@
 /* 1000 keys of 1024 bytes, encoded threefold, and half a kilobyte of other elements with each. */
 #define PAGE_BYTES_MAX (4 * 1024 * 1024)
 
-char *s3_list_prefix(const char *key)
+char *object_list_prefix(const char *key)
 {
 	char *clean = path_clean(key), *prefix = NULL;
 
@@ -26,7 +26,7 @@ char *s3_list_prefix(const char *key)
 	return prefix;
 }
 
-bool s3_list_is_safe(const char *relative)
+bool object_list_is_safe(const char *relative)
 {
 	for (const char *p = relative;; p++) {
 		size_t size = strcspn(p, "/");
@@ -42,26 +42,26 @@ bool s3_list_is_safe(const char *relative)
 	}
 }
 
-static int judge_page(const struct s3_call *call, const struct http_response *response,
-		      struct s3_failure *failure, struct error *err)
+static int judge_page(const struct object_call *call, const struct http_response *response,
+		      struct object_failure *failure, struct error *err)
 {
 	(void)failure;
 	if (response->is_body_cut)
 		return error_set(err, -EMSGSIZE, "a page of the listing exceeds %d bytes",
 				 PAGE_BYTES_MAX);
-	return s3_xml_parse_list(buffer_string(&response->body), response->body.size, call->context,
-				 err);
+	return object_xml_parse_list(buffer_string(&response->body), response->body.size,
+				     call->context, err);
 }
 
-static int get_page(struct s3_client *client, const char *prefix, const char *token,
-		    struct s3_xml_list *page, struct error *err)
+static int get_page(struct object_client *client, const char *prefix, const char *token,
+		    struct object_xml_list *page, struct error *err)
 {
-	const struct s3_query query[] = {
+	const struct object_query query[] = {
 		{ "list-type", "2" }, { "encoding-type", "url" },
 		{ "prefix", prefix }, { token ? "continuation-token" : NULL, token },
 		{ NULL, NULL },
 	};
-	const struct s3_call call = {
+	const struct object_call call = {
 		.operation = "list objects of",
 		.method = "GET",
 		.query = query,
@@ -72,13 +72,13 @@ static int get_page(struct s3_client *client, const char *prefix, const char *to
 	struct http_response response;
 	int r;
 
-	*page = (struct s3_xml_list){ 0 };
-	r = s3_perform(client, &call, &response, NULL, err);
+	*page = (struct object_xml_list){ 0 };
+	r = object_perform(client, &call, &response, NULL, err);
 	http_response_done(&response);
 	return r;
 }
 
-static int visit_page(const struct s3_xml_list *page, const char *prefix,
+static int visit_page(const struct object_xml_list *page, const char *prefix,
 		      int (*visit)(void *context, const char *relative, int64_t size,
 				   struct error *err),
 		      void *context, struct error *err)
@@ -94,7 +94,7 @@ static int visit_page(const struct s3_xml_list *page, const char *prefix,
 		/* What some tools leave to make a directory visible. */
 		if (*key == '\0' || text_has_suffix(key, "/"))
 			continue;
-		if (!s3_list_is_safe(relative))
+		if (!object_list_is_safe(relative))
 			return error_set(err, -EBADMSG, "illegal object key '%s'", key);
 		r = visit(context, relative, page->entries[i].size, err);
 		if (r < 0)
@@ -123,7 +123,7 @@ static bool is_equal(const char *a, const char *b)
 	return a && b && strcmp(a, b) == 0;
 }
 
-static int check_progress(struct mark *mark, const struct s3_xml_list *page, struct error *err)
+static int check_progress(struct mark *mark, const struct object_xml_list *page, struct error *err)
 {
 	const char *key = page->count > 0 ? page->entries[0].key : NULL;
 
@@ -142,15 +142,15 @@ static int check_progress(struct mark *mark, const struct s3_xml_list *page, str
 	return mark->token && (mark->key || !key) ? 0 : error_set(err, -ENOMEM, "out of memory");
 }
 
-int s3_list(struct s3_client *client, const char *prefix,
-	    int (*visit)(void *context, const char *relative, int64_t size, struct error *err),
-	    void *context, struct error *err)
+int object_list(struct object_client *client, const char *prefix,
+		int (*visit)(void *context, const char *relative, int64_t size, struct error *err),
+		void *context, struct error *err)
 {
-	struct s3_xml_list page = { .is_truncated = true };
+	struct object_xml_list page = { .is_truncated = true };
 	_cleanup_(mark_done) struct mark mark = { 0 };
 	_cleanup_free_ char *token = NULL;
 	bool is_any = false;
-	int r = s3_client_find_region(client, err);
+	int r = client->protocol->make_ready(client, err);
 
 	while (r == 0 && page.is_truncated) {
 		r = get_page(client, prefix, token, &page, err);
@@ -159,15 +159,15 @@ int s3_list(struct s3_client *client, const char *prefix,
 		if (page.is_truncated)
 			r = check_progress(&mark, &page, err);
 		if (r < 0)
-			error_prefix(err, r, "list objects of %s below '%s'", client->config.bucket,
+			error_prefix(err, r, "list objects of %s below '%s'", client->bucket,
 				     prefix);
 		is_any |= page.count > 0;
 		if (r == 0)
 			r = visit_page(&page, prefix, visit, context, err);
 		free(token);
 		token = TAKE_PTR(page.next_token);
-		s3_xml_list_done(
-			&(struct s3_xml_list){ .entries = page.entries, .count = page.count });
+		object_xml_list_done(
+			&(struct object_xml_list){ .entries = page.entries, .count = page.count });
 	}
 	if (r == 0 && !is_any)
 		return error_set(err, -ENOENT, "The specified key does not exist.");

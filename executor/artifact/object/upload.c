@@ -1,4 +1,4 @@
-#include "executor/artifact/s3/upload.h"
+#include "executor/artifact/object/upload.h"
 
 #include "executor/base/cleanup.h"
 #include "executor/base/text.h"
@@ -11,10 +11,10 @@
 #define COMPLETE_BYTES_MAX (4 * 1024 * 1024)
 
 /* The ETag of an answer without which nothing proves that the data is stored. */
-static int judge_etag(const struct s3_call *call, const struct http_response *response,
-		      struct s3_failure *failure, struct error *err)
+static int judge_etag(const struct object_call *call, const struct http_response *response,
+		      struct object_failure *failure, struct error *err)
 {
-	char etag[S3_ETAG_MAX];
+	char etag[OBJECT_ETAG_MAX];
 
 	(void)call;
 	(void)failure;
@@ -23,10 +23,10 @@ static int judge_etag(const struct s3_call *call, const struct http_response *re
 	return 0;
 }
 
-int s3_put_object(struct s3_client *client, const char *key, const char *content_type,
-		  const struct http_body *body, struct error *err)
+int object_put_object(struct object_client *client, const char *key, const char *content_type,
+		      const struct http_body *body, struct error *err)
 {
-	const struct s3_call call = {
+	const struct object_call call = {
 		.operation = "put object",
 		.method = "PUT",
 		.key = key,
@@ -36,7 +36,7 @@ int s3_put_object(struct s3_client *client, const char *key, const char *content
 		.judge = judge_etag,
 	};
 	struct http_response response;
-	int r = s3_perform(client, &call, &response, NULL, err);
+	int r = object_perform(client, &call, &response, NULL, err);
 
 	http_response_done(&response);
 	if (r == 0)
@@ -46,20 +46,21 @@ int s3_put_object(struct s3_client *client, const char *key, const char *content
 
 /* --- Multipart: begin, complete, abort ------------------------------------------------------- */
 
-static int judge_begin(const struct s3_call *call, const struct http_response *response,
-		       struct s3_failure *failure, struct error *err)
+static int judge_begin(const struct object_call *call, const struct http_response *response,
+		       struct object_failure *failure, struct error *err)
 {
 	char **id = call->context;
 
 	(void)failure;
-	return s3_xml_parse_upload(buffer_string(&response->body), response->body.size, id, err);
+	return object_xml_parse_upload(buffer_string(&response->body), response->body.size, id,
+				       err);
 }
 
-int s3_upload_begin(struct s3_upload *upload, struct s3_client *client, const char *key,
-		    const char *content_type, struct error *err)
+int object_upload_begin(struct object_upload *upload, struct object_client *client, const char *key,
+			const char *content_type, struct error *err)
 {
-	const struct s3_query query[] = { { "uploads", "" }, { NULL, NULL } };
-	const struct s3_call call = {
+	const struct object_query query[] = { { "uploads", "" }, { NULL, NULL } };
+	const struct object_call call = {
 		.operation = "begin upload of",
 		.method = "POST",
 		.key = key,
@@ -71,8 +72,8 @@ int s3_upload_begin(struct s3_upload *upload, struct s3_client *client, const ch
 	struct http_response response;
 	int r;
 
-	*upload = (struct s3_upload){ .client = client, .key = key };
-	r = s3_perform(client, &call, &response, NULL, err);
+	*upload = (struct object_upload){ .client = client, .key = key };
+	r = object_perform(client, &call, &response, NULL, err);
 	http_response_done(&response);
 	return r;
 }
@@ -94,7 +95,7 @@ static int append_escaped(struct buffer *out, const char *s)
 	return r;
 }
 
-static int build_complete(const struct s3_upload *upload, struct buffer *out)
+static int build_complete(const struct object_upload *upload, struct buffer *out)
 {
 	int r = buffer_append_string(
 		out, "<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">");
@@ -110,30 +111,30 @@ static int build_complete(const struct s3_upload *upload, struct buffer *out)
 }
 
 /* The status line was sent before the parts were put together: a 200 may carry an Error. */
-static int judge_complete(const struct s3_call *call, const struct http_response *response,
-			  struct s3_failure *failure, struct error *err)
+static int judge_complete(const struct object_call *call, const struct http_response *response,
+			  struct object_failure *failure, struct error *err)
 {
 	const char *data = buffer_string(&response->body);
 
 	(void)call;
-	if (s3_xml_parse_error(data, response->body.size, &failure->error))
+	if (object_xml_parse_error(data, response->body.size, &failure->error))
 		return -EIO;
-	return s3_xml_parse_complete(data, response->body.size, err);
+	return object_xml_parse_complete(data, response->body.size, err);
 }
 
 /* An answer may get lost after the server has done its work; it then knows the object, but not the
  * upload. Size and number of parts (Amazon's and others' ETags end with it) recognise ours. */
-static bool is_object_there(const struct s3_upload *upload)
+static bool is_object_there(const struct object_upload *upload)
 {
-	const struct s3_call call = {
+	const struct object_call call = {
 		.operation = "look at",
 		.method = "HEAD",
 		.key = upload->key,
 	};
 	struct http_response response;
-	char etag[S3_ETAG_MAX], suffix[16];
+	char etag[OBJECT_ETAG_MAX], suffix[16];
 	bool is_there;
-	int r = s3_perform(upload->client, &call, &response, NULL, NULL);
+	int r = object_perform(upload->client, &call, &response, NULL, NULL);
 
 	snprintf(suffix, sizeof(suffix), "-%u\"", upload->count);
 	is_there = r == 0 && response.content_length == (int64_t)upload->bytes &&
@@ -143,11 +144,11 @@ static bool is_object_there(const struct s3_upload *upload)
 	return is_there;
 }
 
-int s3_upload_complete(struct s3_upload *upload, bool *ret_is_gone, struct error *err)
+int object_upload_complete(struct object_upload *upload, bool *ret_is_gone, struct error *err)
 {
-	const struct s3_query query[] = { { "uploadId", upload->id }, { NULL, NULL } };
+	const struct object_query query[] = { { "uploadId", upload->id }, { NULL, NULL } };
 	_cleanup_buffer_ struct buffer body = BUFFER_INIT(COMPLETE_BYTES_MAX);
-	struct s3_call call = {
+	struct object_call call = {
 		.operation = "complete upload of",
 		.method = "POST",
 		.key = upload->key,
@@ -156,7 +157,7 @@ int s3_upload_complete(struct s3_upload *upload, bool *ret_is_gone, struct error
 		.judge = judge_complete,
 	};
 	struct http_response response;
-	struct s3_failure failure;
+	struct object_failure failure;
 	const char *code = failure.error.code;
 	int r;
 
@@ -164,7 +165,7 @@ int s3_upload_complete(struct s3_upload *upload, bool *ret_is_gone, struct error
 	if (build_complete(upload, &body) < 0)
 		return error_set(err, -ENOMEM, "out of memory");
 	call.body = (struct http_body){ .data = body.data, .size = body.size };
-	r = s3_perform(upload->client, &call, &response, &failure, err);
+	r = object_perform(upload->client, &call, &response, &failure, err);
 	http_response_done(&response);
 	if (r < 0 && strcmp(code, "NoSuchUpload") == 0 && failure.attempts > 1 &&
 	    is_object_there(upload))
@@ -198,38 +199,38 @@ static void on_abort_answer(struct http_transfer *transfer, const struct http_re
 
 /* Best effort: parts that stay cost their owner money until a lifecycle rule removes them, but a
  * pod that is being terminated has little time. */
-static void abort_upload(struct s3_upload *upload)
+static void abort_upload(struct object_upload *upload)
 {
-	const struct s3_query query[] = { { "uploadId", upload->id }, { NULL, NULL } };
-	const struct s3_call call = {
+	const struct object_query query[] = { { "uploadId", upload->id }, { NULL, NULL } };
+	const struct object_call call = {
 		.operation = "abort upload of",
 		.method = "DELETE",
 		.key = upload->key,
 		.query = query,
 	};
 	struct store_context *context = &upload->client->context;
-	struct s3_request request;
+	struct object_request request;
 	struct http_transfer *transfer = NULL;
 	struct abort abort = { .is_done = false };
 
 	if (event_timer_init(&abort.timer, context->loop, on_abort_timeout) < 0)
 		return;
-	if (s3_request_prepare(upload->client, &call, &request, NULL) == 0)
+	if (upload->client->protocol->prepare(upload->client, &call, &request, NULL) == 0)
 		transfer = http_start(context->http, &request.http, on_abort_answer, &abort, NULL);
 	if (transfer) {
-		event_timer_set(&abort.timer, S3_ABORT_MS);
+		event_timer_set(&abort.timer, OBJECT_ABORT_MS);
 		event_loop_wait_uncancelled(context->loop, &abort.is_done);
 	}
 	http_transfer_free(transfer);
-	s3_request_done(&request);
+	object_request_done(&request);
 	event_timer_done(&abort.timer);
 }
 
-void s3_upload_done(struct s3_upload *upload)
+void object_upload_done(struct object_upload *upload)
 {
 	if (upload->id)
 		abort_upload(upload);
 	free(upload->id);
 	free(upload->etags);
-	*upload = (struct s3_upload){ 0 };
+	*upload = (struct object_upload){ 0 };
 }

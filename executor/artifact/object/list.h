@@ -1,17 +1,17 @@
 /* Listing what lies below a prefix. */
 #pragma once
 
-#include "executor/artifact/s3/client.h"
+#include "executor/artifact/object/client.h"
 
 /* The prefix of an artifact's directory: the lexically clean key and a slash, "" for the whole
  * bucket. Caller frees; NULL = no memory. */
-char *s3_list_prefix(const char *key);
+char *object_list_prefix(const char *key);
 
 /* As store_operations.list, for one prefix. Holds one page (at most 1000 keys) at a time. */
-int s3_list(struct s3_client *client, const char *prefix,
-	    int (*visit)(void *context, const char *relative, int64_t size, struct error *err),
-	    void *context, struct error *err);
+int object_list(struct object_client *client, const char *prefix,
+		int (*visit)(void *context, const char *relative, int64_t size, struct error *err),
+		void *context, struct error *err);
 
 /* True for a relative name of a file that stays below where it is put: no empty component, none
  * that is "..", and not "." at the end. */
-bool s3_list_is_safe(const char *relative);
+bool object_list_is_safe(const char *relative);

@@ -1,8 +1,9 @@
 /* The arithmetic of uploads, and which names of a listing are safe. */
-#include "executor/artifact/s3/content_type.h"
-#include "executor/artifact/s3/list.h"
-#include "executor/artifact/s3/put_file.h"
-#include "executor/artifact/s3/put_stream.h"
+#include "executor/artifact/object/content_type.h"
+#include "executor/artifact/object/list.h"
+#include "executor/artifact/object/put_file.h"
+#include "executor/artifact/object/put_stream.h"
+#include "executor/artifact/s3/client.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,12 +17,12 @@
 #define PART_SIZE "ARTIFACT_S3_UPLOAD_PART_SIZE_MIB"
 #define THREADS "ARTIFACT_S3_UPLOAD_THREADS"
 
-static struct s3_file_plan plan_of(uint64_t size)
+static struct object_file_plan plan_of(uint64_t size)
 {
-	struct s3_file_plan plan = { 0 };
+	struct object_file_plan plan = { 0 };
 	struct error err = ERROR_NONE;
 
-	if (s3_file_plan(&plan, size, NULL, &err) < 0)
+	if (object_file_plan(&plan, &s3_protocol, size, NULL, &err) < 0)
 		fail_msg("%s", err.message);
 	return plan;
 }
@@ -31,13 +32,13 @@ static void test_part_size(void **state)
 	(void)state;
 	unsetenv(PART_SIZE);
 	unsetenv(THREADS);
-	assert_int_equal(plan_of(0).part_bytes, 16 * S3_MIB);
-	assert_int_equal(plan_of(1 << 30).part_bytes, 16 * S3_MIB);
-	assert_int_equal(plan_of(160000 * S3_MIB).part_bytes, 16 * S3_MIB);
-	assert_int_equal(plan_of(160000 * S3_MIB + 1).part_bytes, 17 * S3_MIB);
-	assert_int_equal(plan_of(10000 * S3_PART_BYTES_MAX).part_bytes, S3_PART_BYTES_MAX);
-	assert_int_equal(s3_file_plan(&(struct s3_file_plan){ 0 }, 10000 * S3_PART_BYTES_MAX + 1,
-				      NULL, NULL),
+	assert_int_equal(plan_of(0).part_bytes, 16 * OBJECT_MIB);
+	assert_int_equal(plan_of(1 << 30).part_bytes, 16 * OBJECT_MIB);
+	assert_int_equal(plan_of(160000 * OBJECT_MIB).part_bytes, 16 * OBJECT_MIB);
+	assert_int_equal(plan_of(160000 * OBJECT_MIB + 1).part_bytes, 17 * OBJECT_MIB);
+	assert_int_equal(plan_of(10000 * OBJECT_PART_BYTES_MAX).part_bytes, OBJECT_PART_BYTES_MAX);
+	assert_int_equal(object_file_plan(&(struct object_file_plan){ 0 }, &s3_protocol,
+					  10000 * OBJECT_PART_BYTES_MAX + 1, NULL, NULL),
 			 -EFBIG);
 }
 
@@ -47,13 +48,13 @@ static void test_part_size_wanted(void **state)
 
 	(void)state;
 	setenv(PART_SIZE, "5", 1);
-	assert_int_equal(plan_of(100 * S3_MIB).part_bytes, 5 * S3_MIB);
-	assert_int_equal(plan_of(5 * S3_MIB).part_bytes, 5 * S3_MIB);
-	assert_int_equal(plan_of(5 * S3_MIB - 1).part_bytes, 16 * S3_MIB);
-	assert_int_equal(plan_of(100000 * S3_MIB).part_bytes, 10 * S3_MIB);
+	assert_int_equal(plan_of(100 * OBJECT_MIB).part_bytes, 5 * OBJECT_MIB);
+	assert_int_equal(plan_of(5 * OBJECT_MIB).part_bytes, 5 * OBJECT_MIB);
+	assert_int_equal(plan_of(5 * OBJECT_MIB - 1).part_bytes, 16 * OBJECT_MIB);
+	assert_int_equal(plan_of(100000 * OBJECT_MIB).part_bytes, 10 * OBJECT_MIB);
 	for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++) {
 		setenv(PART_SIZE, ignored[i], 1);
-		assert_int_equal(plan_of(100 * S3_MIB).part_bytes, 16 * S3_MIB);
+		assert_int_equal(plan_of(100 * OBJECT_MIB).part_bytes, 16 * OBJECT_MIB);
 	}
 	unsetenv(PART_SIZE);
 }
@@ -63,7 +64,7 @@ static void test_threads(void **state)
 	static const struct {
 		const char *value;
 		unsigned threads;
-	} rows[] = { { "1", 1 }, { "7", 7 },  { "100000", S3_THREADS_MAX },
+	} rows[] = { { "1", 1 }, { "7", 7 },  { "100000", OBJECT_THREADS_MAX },
 		     { "0", 4 }, { "-1", 4 }, { "four", 4 },
 		     { "", 4 } };
 
@@ -80,13 +81,15 @@ static void test_warning(void **state)
 {
 	char text[4096] = "";
 	int pipe_fds[2];
-	struct s3_file_plan plan;
+	struct object_file_plan plan;
 
 	(void)state;
 	assert_int_equal(pipe2(pipe_fds, O_CLOEXEC), 0);
 	setenv(PART_SIZE, "4", 1);
 	setenv(THREADS, "many", 1);
-	assert_int_equal(s3_file_plan(&plan, 1, &(struct log){ .fd = pipe_fds[1] }, NULL), 0);
+	assert_int_equal(object_file_plan(&plan, &s3_protocol, 1,
+					  &(struct log){ .fd = pipe_fds[1] }, NULL),
+			 0);
 	close(pipe_fds[1]);
 	assert_true(read(pipe_fds[0], text, sizeof(text) - 1) > 0);
 	close(pipe_fds[0]);
@@ -101,15 +104,15 @@ static void test_stream_parts(void **state)
 	uint64_t total = 0;
 
 	(void)state;
-	for (unsigned number = 1; number <= S3_PARTS_MAX; number++) {
-		uint64_t bytes = s3_stream_part_bytes(number);
+	for (unsigned number = 1; number <= OBJECT_PARTS_MAX; number++) {
+		uint64_t bytes = object_stream_part_bytes(number);
 
-		assert_true(bytes >= S3_PART_BYTES_MIN && bytes <= 32 * S3_MIB);
+		assert_true(bytes >= OBJECT_PART_BYTES_MIN && bytes <= 32 * OBJECT_MIB);
 		total += bytes;
 	}
-	assert_true(total == S3_STREAM_BYTES_MAX);
-	assert_int_equal(s3_stream_part_bytes(1), 8 * S3_MIB);
-	assert_int_equal(s3_stream_part_bytes(128), 8 * S3_MIB);
+	assert_true(total == OBJECT_STREAM_BYTES_MAX);
+	assert_int_equal(object_stream_part_bytes(1), 8 * OBJECT_MIB);
+	assert_int_equal(object_stream_part_bytes(128), 8 * OBJECT_MIB);
 }
 
 static void test_prefix(void **state)
@@ -124,7 +127,7 @@ static void test_prefix(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		char *prefix = s3_list_prefix(rows[i].key);
+		char *prefix = object_list_prefix(rows[i].key);
 
 		assert_string_equal(prefix, rows[i].prefix);
 		free(prefix);
@@ -141,21 +144,21 @@ static void test_safe_names(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(safe) / sizeof(safe[0]); i++)
-		assert_true(s3_list_is_safe(safe[i]));
+		assert_true(object_list_is_safe(safe[i]));
 	for (size_t i = 0; i < sizeof(unsafe) / sizeof(unsafe[0]); i++)
-		assert_false(s3_list_is_safe(unsafe[i]));
+		assert_false(object_list_is_safe(unsafe[i]));
 }
 
 static void test_content_type(void **state)
 {
 	(void)state;
-	assert_string_equal(s3_content_type("main.log"), "text/plain; charset=utf-8");
-	assert_string_equal(s3_content_type("/tmp/out.TGZ"), "application/gzip");
-	assert_string_equal(s3_content_type("a.tar.gz"), "application/gzip");
-	assert_string_equal(s3_content_type("noextension"), "application/octet-stream");
-	assert_string_equal(s3_content_type("a.zip/b"), "application/octet-stream");
-	assert_string_equal(s3_content_type("a."), "application/octet-stream");
-	assert_string_equal(s3_content_type(""), "application/octet-stream");
+	assert_string_equal(object_content_type("main.log"), "text/plain; charset=utf-8");
+	assert_string_equal(object_content_type("/tmp/out.TGZ"), "application/gzip");
+	assert_string_equal(object_content_type("a.tar.gz"), "application/gzip");
+	assert_string_equal(object_content_type("noextension"), "application/octet-stream");
+	assert_string_equal(object_content_type("a.zip/b"), "application/octet-stream");
+	assert_string_equal(object_content_type("a."), "application/octet-stream");
+	assert_string_equal(object_content_type(""), "application/octet-stream");
 }
 
 int main(void)

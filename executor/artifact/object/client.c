@@ -1,0 +1,159 @@
+#include "executor/artifact/object/client.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+/* What a date in an answer must differ from ours to be the cause of a refused signature: servers
+ * accept 15 minutes; less than this is the age of the answer itself. */
+#define CLOCK_TOLERANCE_S 60
+
+int object_client_init(struct object_client *client, const struct object_protocol *protocol,
+		       const struct store_context *context, struct error *err)
+{
+	int r;
+
+	*client = (struct object_client){ .protocol = protocol, .context = *context };
+	r = retry_policy_from_environment(&client->policy, err);
+	if (r == 0)
+		r = transient_pattern_from_environment(&client->transient, err);
+	client->policy.transient = client->transient;
+	client->policy.on_retry = context->observer.retried;
+	client->policy.context = context->observer.context;
+	return r;
+}
+
+void object_client_done(struct object_client *client)
+{
+	transient_pattern_free(client->transient);
+	client->transient = NULL;
+}
+
+const char *object_describe(const struct object_client *client, const struct object_call *call,
+			    char buffer[OBJECT_OPERATION_MAX])
+{
+	snprintf(buffer, OBJECT_OPERATION_MAX, "%s %s%s%s", call->operation, client->bucket,
+		 call->key ? "/" : "", call->key ? call->key : "");
+	return buffer;
+}
+
+/* --- Judging an answer ------------------------------------------------------------------------ */
+
+bool object_correct_clock(struct object_client *client, const struct http_response *response)
+{
+	char header[64];
+	const char *date = http_response_header(response, "date", header, sizeof(header));
+	const char *end;
+	struct tm tm = { 0 };
+	int64_t offset, change;
+
+	if (!date)
+		return false;
+	end = strptime(date, "%a, %d %b %Y %H:%M:%S GMT", &tm);
+	if (!end || *end)
+		return false;
+	offset = (int64_t)timegm(&tm) - (int64_t)time(NULL);
+	change = offset - client->clock_offset_s;
+	if (change > -CLOCK_TOLERANCE_S && change < CLOCK_TOLERANCE_S)
+		return false;
+	client->clock_offset_s = offset;
+	return true;
+}
+
+bool object_is_corrected(bool is_changed, const struct retry *retry, enum error_class class)
+{
+	return is_changed || (retry && retry->count[class] == 0);
+}
+
+static int fail(struct object_client *client, const struct object_call *call,
+		const struct http_response *response, struct retry *retry,
+		struct object_failure *failure, struct error *err)
+{
+	const struct object_protocol *protocol = client->protocol;
+	enum error_class class = protocol->judge(client, call, response, retry, failure);
+	const char *code = failure->error.code;
+	const char *message = failure->error.message;
+	char description[OBJECT_OPERATION_MAX], header[64];
+
+	if (retry && http_response_header(response, "retry-after", header, sizeof(header)))
+		retry->retry_after_ms = retry_parse_after(header);
+	if (class == ERROR_NOT_FOUND)
+		return error_set_class(err, -ENOENT, class, "%s",
+				       *message ? message : "The specified key does not exist.");
+	error_set_class(err, failure->status == 403 ? -EACCES : -EIO, class,
+			"%s: %s%s(%s%sstatus %d, %s)", object_describe(client, call, description),
+			message, *message ? " " : "", code, *code ? ", " : "", failure->status,
+			error_class_name(class));
+	if (err && protocol->explain)
+		protocol->explain(client, call, response, failure, err);
+	return err ? err->code : -EIO;
+}
+
+int object_check(struct object_client *client, const struct object_call *call,
+		 const struct http_response *response, struct retry *retry,
+		 struct object_failure *failure, struct error *err)
+{
+	char description[OBJECT_OPERATION_MAX];
+	struct object_failure own;
+	int r;
+
+	if (!failure)
+		failure = &own;
+	*failure = (struct object_failure){ .status = response->status };
+	if (response->status < 200 || response->status > 299) {
+		object_xml_parse_error(buffer_string(&response->body), response->body.size,
+				       &failure->error);
+		return fail(client, call, response, retry, failure, err);
+	}
+	r = call->judge ? call->judge(call, response, failure, err) : 0;
+	if (r < 0 && failure->error.code[0])
+		return fail(client, call, response, retry, failure, err);
+	return r < 0 ? error_prefix(err, r, "%s", object_describe(client, call, description)) : 0;
+}
+
+/* --- Sending ------------------------------------------------------------------------------------ */
+
+static int attempt(struct object_client *client, const struct object_call *call,
+		   struct http_response *response, struct error *err)
+{
+	struct object_request request = { 0 };
+	char description[OBJECT_OPERATION_MAX];
+	int r = client->protocol->prepare(client, call, &request, err);
+
+	if (r == 0)
+		r = http_perform(client->context.http, &request.http, response, err);
+	object_request_done(&request);
+	return r < 0 ? error_prefix(err, r, "%s", object_describe(client, call, description)) : 0;
+}
+
+int object_perform(struct object_client *client, const struct object_call *call,
+		   struct http_response *response, struct object_failure *failure,
+		   struct error *err)
+{
+	char description[OBJECT_OPERATION_MAX];
+	struct object_failure own;
+	struct retry retry;
+	struct error last = ERROR_NONE;
+	int r;
+
+	if (!failure)
+		failure = &own;
+	retry_begin(&retry, &client->policy, client->context.loop, client->context.log,
+		    object_describe(client, call, description));
+	do {
+		*response = (struct http_response){ 0 };
+		*failure = (struct object_failure){ 0 };
+		r = attempt(client, call, response, &last);
+		if (r == 0)
+			r = object_check(client, call, response, &retry, failure, &last);
+		if (r == 0)
+			return 0;
+		http_response_done(response);
+	} while (retry_again(&retry, &last));
+	failure->attempts = retry.attempts;
+	*response = (struct http_response){ 0 };
+	if (err)
+		*err = last;
+	return r;
+}

@@ -1,0 +1,130 @@
+/*
+ * One bucket of an object store as a client sees it: sends requests, judges answers, tries again.
+ * The operations (get, list, upload, …) stand on these calls and nothing else talks to the server.
+ * What differs between Amazon S3 and Alibaba Cloud OSS, whose requests and documents are otherwise
+ * alike, is in a struct object_protocol.
+ */
+#pragma once
+
+#include "executor/artifact/object/url.h"
+#include "executor/artifact/object/xml.h"
+#include "executor/artifact/store.h"
+#include "executor/http/retry.h"
+
+#include <stdint.h>
+
+struct object_call;
+struct object_client;
+struct object_failure;
+struct object_request;
+
+struct object_protocol {
+	const char *type; /* "s3" */
+	/* Before the first request of an operation: finds out what requests need (region,
+	 * credentials). May send requests of its own and wait. */
+	int (*make_ready)(struct object_client *client, struct error *err);
+	/* Before the first request that stores something, once per client and before make_ready,
+	 * which may need what it creates. May send and wait. */
+	int (*prepare_put)(struct object_client *client, struct error *err);
+	/* Addresses, dates and signs the call; never waits. */
+	int (*prepare)(struct object_client *client, const struct object_call *call,
+		       struct object_request *request, struct error *err);
+	/* The class of an answer that is a failure, after correcting what it shows to be wrong
+	 * (region, clock, credentials). `retry` may be NULL. */
+	enum error_class (*judge)(struct object_client *client, const struct object_call *call,
+				  const struct http_response *response, const struct retry *retry,
+				  const struct object_failure *failure);
+	/* Appends to the message what helps to understand that failure. NULL = nothing. */
+	void (*explain)(const struct object_client *client, const struct object_call *call,
+			const struct http_response *response, const struct object_failure *failure,
+			struct error *err);
+	/* The answers' header with the CRC-64 of the object or part, in decimal. NULL = none. */
+	const char *checksum_header;
+	/* What users set for uploads of files, see put_file.h. NULL = nothing. */
+	const char *part_size_variable, *threads_variable;
+};
+
+struct object_client {
+	const struct object_protocol *protocol;
+	struct store_context context;
+	struct retry_policy policy;
+	struct transient_pattern *transient; /* the policy's */
+	const char *bucket, *key; /* the configuration's */
+	int64_t clock_offset_s; /* server's clock minus ours, once it has complained */
+	bool is_put_ready; /* prepare_put has succeeded */
+};
+
+/* `bucket` and `key` are borrowed. -EINVAL for environment variables that cannot be used. */
+int object_client_init(struct object_client *client, const struct object_protocol *protocol,
+		       const struct store_context *context, struct error *err);
+void object_client_done(struct object_client *client);
+
+/* How a call failed, for those who act on particular codes. */
+struct object_failure {
+	int status; /* 0 = no answer came */
+	unsigned attempts;
+	struct object_xml_error error;
+};
+
+/* One request, before it is addressed, dated and signed. Strings and body are borrowed. */
+struct object_call {
+	const char *operation; /* for messages: "put object" */
+	const char *method;
+	const char *key; /* NULL = the bucket itself */
+	const struct object_query *query; /* NULL, or ends with name NULL */
+	struct http_body body;
+	bool is_object; /* the body is object data: over https it need not be hashed */
+	const char *content_type; /* NULL = none */
+	const char *range; /* value of a Range header */
+	const char *if_match;
+	size_t body_max; /* of the answer; 0 = the HTTP client's default */
+	bool is_service; /* about all buckets */
+	bool want_path_style;
+	bool want_default_region; /* signed for us-east-1 and sent to the endpoint as it is, for
+				   * questions that come before the region is known */
+	bool want_object_lock; /* bucket creation */
+	/* If given, looks at a 2xx before it counts as success; fails like object_check(). */
+	int (*judge)(const struct object_call *call, const struct http_response *response,
+		     struct object_failure *failure, struct error *err);
+	void *context; /* of judge */
+};
+
+/* An addressed and signed call; the HTTP request points into it. */
+#define OBJECT_HEADER_LINES 12
+struct object_request {
+	struct object_url url;
+	char *lines[OBJECT_HEADER_LINES];
+	size_t line_count;
+	struct http_request http;
+};
+
+/* Adds "name: value" to the lines; nothing if value is NULL. 0 or a negative errno. */
+int object_request_add(struct object_request *request, const char *name, const char *value);
+/* Makes request->http of the call, the URL and the lines. */
+void object_request_finish(struct object_request *request, const struct object_call *call);
+void object_request_done(struct object_request *request);
+
+/* 0 for a 2xx that call->judge accepts; else err is filled, retry->retry_after_ms set as the server
+ * asks (retry may be NULL), and the client corrected if that is what the answer calls for.
+ * `failure` may be NULL. */
+int object_check(struct object_client *client, const struct object_call *call,
+		 const struct http_response *response, struct retry *retry,
+		 struct object_failure *failure, struct error *err);
+
+/* True if the server's clock explains the refusal and is followed from now on. */
+bool object_correct_clock(struct object_client *client, const struct http_response *response);
+/* Whether a cause of failure is out of the way. Requests that were under way together complain one
+ * after the other: the first has the cause corrected, the others find it so and may try again once
+ * too. */
+bool object_is_corrected(bool is_changed, const struct retry *retry, enum error_class class);
+
+/* "<operation> <bucket>/<key>" for messages and the retry record; returns buffer. */
+#define OBJECT_OPERATION_MAX (OBJECT_KEY_BYTES_MAX + 160)
+const char *object_describe(const struct object_client *client, const struct object_call *call,
+			    char buffer[OBJECT_OPERATION_MAX]);
+
+/* Sends it and waits, with retries, until a 2xx (0) or a final failure. `failure` may be NULL. Free
+ * *response with http_response_done in either case. */
+int object_perform(struct object_client *client, const struct object_call *call,
+		   struct http_response *response, struct object_failure *failure,
+		   struct error *err);
