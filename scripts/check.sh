@@ -71,7 +71,7 @@ run_stage() {
 		# around the binary. They would run the same code again.
 		pytest_stage sanitizer build/san/argoexec -m "not bar" \
 			--ignore-glob='*/test_servers*.py' --ignore-glob='*/test_pod_runner*.py' \
-			--ignore-glob='*/test_s3_store.py' --ignore-glob='*/test_image.py' \
+			--ignore-glob='*/test_s3_store.py' --ignore-glob='*/test_oss_store.py' --ignore-glob='*/test_image.py' \
 			--ignore-glob='*/test_demo.py' --ignore-glob='*/test_deploy.py'
 		scan_reports
 		;;

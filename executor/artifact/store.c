@@ -1,5 +1,6 @@
 #include "executor/artifact/store.h"
 
+#include "executor/artifact/oss/oss.h"
 #include "executor/artifact/plugin/plugin.h"
 #include "executor/artifact/raw.h"
 #include "executor/artifact/s3/s3.h"
@@ -10,6 +11,7 @@ const struct store_operations *store_find(const char *type)
 {
 	static const struct store_operations *const stores[] = {
 		&s3_store_operations,
+		&oss_store_operations,
 		&raw_store_operations,
 		&plugin_store_operations,
 	};

@@ -55,8 +55,8 @@ struct store_operations {
 	int (*get)(struct store *store, struct reader **ret, int64_t *ret_size, struct error *err);
 	void (*get_done)(struct store *store, struct reader *reader);
 	/* Everything below "<key>/", in the store's order: `visit` gets each key relative to that
-	 * prefix and returns 0 to go on. NULL = the store has no directories. NOT_FOUND when there
-	 * is nothing below. */
+	 * prefix and returns 0 to go on; one that ends in a slash is a directory by itself. NULL =
+	 * the store has no directories. NOT_FOUND when there is nothing below. */
 	int (*list)(struct store *store,
 		    int (*visit)(void *context, const char *relative, int64_t size,
 				 struct error *err),
@@ -69,6 +69,9 @@ struct store_operations {
 	 * exists when, and only when, this returns 0. */
 	int (*put_file)(struct store *store, const char *relative, int fd, uint64_t size,
 			const char *name, struct error *err);
+	/* Marks a directory ("" = the key itself) as being there, also if nothing is in it. NULL =
+	 * the store has no such marks. */
+	int (*put_directory)(struct store *store, const char *relative, struct error *err);
 	/* Uploads a stream of unknown length: write, then finish. An unfinished one is aborted by
 	 * put_stream_done and leaves no object. */
 	int (*put_stream)(struct store *store, const char *name, struct writer **ret,

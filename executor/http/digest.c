@@ -120,14 +120,26 @@ int digest_of_file(enum digest_kind kind, int fd, uint64_t offset, uint64_t size
 	return r < 0 ? error_errno(err, r, "compute a checksum") : 0;
 }
 
-int digest_hmac_sha256(const void *key, size_t key_size, const void *data, size_t size,
-		       uint8_t out[DIGEST_SHA256_BYTES])
+static int hmac(const EVP_MD *algorithm, const void *key, size_t key_size, const void *data,
+		size_t size, uint8_t *out)
 {
 	if (key_size > INT_MAX)
 		return -EINVAL;
 	/* OpenSSL takes a NULL key for "the key of the last call". */
-	return HMAC(EVP_sha256(), key ? key : "", (int)key_size, data, size, out, NULL) ? 0 :
-											  refused();
+	return HMAC(algorithm, key ? key : "", (int)key_size, data, size, out, NULL) ? 0 :
+										       refused();
+}
+
+int digest_hmac_sha256(const void *key, size_t key_size, const void *data, size_t size,
+		       uint8_t out[DIGEST_SHA256_BYTES])
+{
+	return hmac(EVP_sha256(), key, key_size, data, size, out);
+}
+
+int digest_hmac_sha1(const void *key, size_t key_size, const void *data, size_t size,
+		     uint8_t out[DIGEST_SHA1_BYTES])
+{
+	return hmac(EVP_sha1(), key, key_size, data, size, out);
 }
 
 const char *digest_hex(const uint8_t *data, size_t size, char *out)

@@ -1,6 +1,6 @@
 /*
- * Checksums and their spellings: SHA-256, MD5 (only where a protocol demands it), HMAC-SHA256,
- * hexadecimal and base64 (RFC 4648, 4). Functions return 0 or a negative errno: -ENOMEM, or
+ * Checksums and their spellings: SHA-256, MD5 and HMAC-SHA1 (only where a protocol demands it),
+ * HMAC-SHA256, hexadecimal and base64 (RFC 4648, 4). Functions return 0 or a negative errno: -ENOMEM, or
  * -ENOTSUP where the cryptographic library refuses the algorithm.
  */
 #pragma once
@@ -15,6 +15,7 @@ enum digest_kind { DIGEST_SHA256, DIGEST_MD5 };
 
 #define DIGEST_SHA256_BYTES 32
 #define DIGEST_MD5_BYTES 16
+#define DIGEST_SHA1_BYTES 20
 #define DIGEST_BYTES_MAX DIGEST_SHA256_BYTES
 
 /* Of a block of memory; `out` has room for the kind's size. */
@@ -40,6 +41,9 @@ int digest_reset(struct digest *digest);
 
 int digest_hmac_sha256(const void *key, size_t key_size, const void *data, size_t size,
 		       uint8_t out[DIGEST_SHA256_BYTES]);
+
+int digest_hmac_sha1(const void *key, size_t key_size, const void *data, size_t size,
+		     uint8_t out[DIGEST_SHA1_BYTES]);
 
 /* Lower-case digits and a NUL: 2 * size + 1 bytes; returns out. */
 const char *digest_hex(const uint8_t *data, size_t size, char *out);

@@ -5,6 +5,7 @@
 #include "executor/base/cleanup.h"
 #include "executor/base/fd.h"
 #include "executor/base/path.h"
+#include "executor/base/text.h"
 #include "executor/event/fibers.h"
 #include "executor/stage/permissions.h"
 #include "executor/stage/place.h"
@@ -179,6 +180,8 @@ static int load_below(void *context, const char *relative, int64_t size, struct 
 		return error_set(err, -ENAMETOOLONG, "object %.200s…: the path is too long",
 				 relative);
 	r = path_make_parents(path, DIRECTORY_MODE, err);
+	if (r == 0 && text_has_suffix(relative, "/"))
+		return path_make_directories(path, DIRECTORY_MODE, err);
 	if (r == 0)
 		r = operations->get_below(self->store, relative, &reader, &length, err);
 	counted = count_bytes(self, reader);

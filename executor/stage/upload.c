@@ -72,12 +72,17 @@ static int is_visible(const struct dirent *entry)
 	return strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
 }
 
-/* Every regular file below, in lexical order. */
+/* Every regular file below, in lexical order, and the directories where the store knows any. */
 static int upload_tree(struct tree *tree, int fd, const char *prefix, struct error *err)
 {
+	const struct store_operations *operations = tree->store->operations;
 	struct dirent **entries = NULL;
-	int count, r = 0;
+	int count, r = operations->put_directory ?
+			       operations->put_directory(tree->store, prefix, err) :
+			       0;
 
+	if (r < 0)
+		return r;
 	if (++tree->depth > DEPTH_MAX)
 		return error_set(err, -ELOOP, "%.200s: more than %d directories deep", prefix,
 				 DEPTH_MAX);

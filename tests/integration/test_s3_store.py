@@ -1,16 +1,13 @@
 """The S3 store against a real server, through a proxy that breaks connections, and against answers
-that no real server gives on demand. The driver is tests/unit/test_s3_store.c."""
+that no real server gives on demand. The driver is tests/unit/test_object_store.c."""
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -25,68 +22,12 @@ sys.path.insert(0, str(ROOT))
 from tests.servers import swift as swift_server  # noqa: E402
 from tests.servers.fault_proxy import FaultProxy  # noqa: E402
 from tests.servers.tls_front import TlsFront  # noqa: E402
+from tests.store_driver import Store, make_file  # noqa: E402
 
 MIB = 1 << 20
 BUCKET = "my-bucket"
 MISSING = "The specified key does not exist."
-# Short pauses: what is tested is that there are some, not how long they are.
-FAST = {"EXECUTOR_RETRY_BACKOFF_DURATION": "10ms"}
 
-
-def driver() -> Path:
-    """The program beside the binary under test, or the one that the unit tests have built."""
-    beside = Path(os.environ.get("ARGOEXEC", "build/san/argoexec")).parent / "tests/test_s3_store"
-    for path in (os.environ.get("S3_STORE_DRIVER", ""), beside, "build/san/tests/test_s3_store"):
-        if path and (ROOT / path).is_file():
-            return ROOT / path
-    raise RuntimeError("make SAN=address,undefined unit-tests")
-
-
-@dataclass
-class Result:
-    ok: bool
-    out: str
-    log: str
-
-    @property
-    def error(self) -> str:
-        """The last line of stderr: the final message."""
-        return self.log.rstrip("\n").rpartition("\n")[2]
-
-    @property
-    def attempts(self) -> int:
-        """Failed ones, but for the question for the region, which Swift refuses and answers."""
-        lines = [line for line in self.log.splitlines() if "Attempt failed" in line]
-        return sum("find region" not in line for line in lines)
-
-
-@dataclass
-class Store:
-    """An S3 location, and the driver to use it."""
-
-    secrets: Path
-    location: dict[str, Any]
-    env: dict[str, str] = field(default_factory=dict)
-
-    def run(self, key: str, *arguments: Any, **changes: Any) -> Result:
-        location = json.dumps(self.location | {"key": key} | changes)
-        command = [str(driver()), location, str(self.secrets), *map(str, arguments)]
-        env = os.environ | FAST | self.env
-        done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=300)
-        assert "Sanitizer" not in done.stderr, done.stderr
-        return Result(done.returncode == 0, done.stdout, done.stderr)
-
-    def good(self, key: str, *arguments: Any, **changes: Any) -> Result:
-        result = self.run(key, *arguments, **changes)
-        assert result.ok, result.log
-        return result
-
-    def bad(self, key: str, *arguments: Any, **changes: Any) -> Result:
-        result = self.run(key, *arguments, **changes)
-        assert not result.ok
-        assert self.secrets.joinpath("cred/sk").read_text().strip() not in result.log
-        assert "Signature" not in result.log.replace("SignatureDoesNotMatch", "")
-        return result
 
 
 def store_for(directory: Path, endpoint: str, access_key: str, secret_key: str) -> Store:
@@ -102,7 +43,7 @@ def store_for(directory: Path, endpoint: str, access_key: str, secret_key: str) 
         "accessKeySecret": {"name": "cred", "key": "ak"},
         "secretKeySecret": {"name": "cred", "key": "sk"},
     }
-    return Store(directory / "secrets", location)
+    return Store("s3", directory / "secrets", location)
 
 
 @pytest.fixture(scope="module")
@@ -128,12 +69,6 @@ def proxy(swift):
 @pytest.fixture
 def proxied(proxy, swift, tmp_path):
     return store_for(tmp_path, proxy.endpoint, swift.access_key, swift.secret_key)
-
-
-def make_file(path: Path, size: int) -> bytes:
-    data = os.urandom(size)
-    path.write_bytes(data)
-    return data
 
 
 # Whole objects

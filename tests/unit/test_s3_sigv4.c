@@ -16,7 +16,7 @@
 	"AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20130524/us-east-1/s3/aws4_request,"
 #define HOST "examplebucket.s3.amazonaws.com"
 
-static void check(struct sigv4_request request, const struct sigv4_header *headers, size_t count,
+static void check(struct sigv4_request request, const struct sign_header *headers, size_t count,
 		  const char *expected)
 {
 	_cleanup_buffer_ struct buffer out = BUFFER_INIT(4096);
@@ -34,7 +34,7 @@ static void check(struct sigv4_request request, const struct sigv4_header *heade
 
 static void test_get_object(void **state)
 {
-	const struct sigv4_header headers[] = {
+	const struct sign_header headers[] = {
 		{ "host", HOST },
 		{ "range", "bytes=0-9" },
 		{ "x-amz-content-sha256", SIGV4_EMPTY_HASH },
@@ -56,7 +56,7 @@ static void test_put_object(void **state)
 {
 	static const char hash[] =
 		"44ce7dd67c959e0d3524ffac1771dfbba87d2b6b4b4e99e42034a8b803f8b072";
-	const struct sigv4_header headers[] = {
+	const struct sign_header headers[] = {
 		{ "date", "Fri, 24 May 2013 00:00:00 GMT" },
 		{ "host", HOST },
 		{ "x-amz-content-sha256", hash },
@@ -77,7 +77,7 @@ static void test_put_object(void **state)
 
 static void check_bucket(const char *query, const char *signature)
 {
-	const struct sigv4_header headers[] = {
+	const struct sign_header headers[] = {
 		{ "host", HOST },
 		{ "x-amz-content-sha256", SIGV4_EMPTY_HASH },
 		{ "x-amz-date", "20130524T000000Z" },

@@ -1,7 +1,10 @@
 #include "executor/artifact/object/client.h"
 
+#include "executor/artifact/object/crc64.h"
+
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -21,13 +24,21 @@ int object_client_init(struct object_client *client, const struct object_protoco
 	client->policy.transient = client->transient;
 	client->policy.on_retry = context->observer.retried;
 	client->policy.context = context->observer.context;
-	return r;
+	if (r < 0 || !protocol->checksum_header)
+		return r;
+	client->crc = malloc(sizeof(*client->crc));
+	if (!client->crc)
+		return error_set(err, -ENOMEM, "out of memory");
+	crc64_table_init(client->crc);
+	return 0;
 }
 
 void object_client_done(struct object_client *client)
 {
 	transient_pattern_free(client->transient);
+	free(client->crc);
 	client->transient = NULL;
+	client->crc = NULL;
 }
 
 const char *object_describe(const struct object_client *client, const struct object_call *call,
@@ -106,6 +117,7 @@ int object_check(struct object_client *client, const struct object_call *call,
 				       &failure->error);
 		return fail(client, call, response, retry, failure, err);
 	}
+	client->is_accepted = true;
 	r = call->judge ? call->judge(call, response, failure, err) : 0;
 	if (r < 0 && failure->error.code[0])
 		return fail(client, call, response, retry, failure, err);

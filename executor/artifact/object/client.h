@@ -13,6 +13,7 @@
 
 #include <stdint.h>
 
+struct crc64_table;
 struct object_call;
 struct object_client;
 struct object_failure;
@@ -38,8 +39,11 @@ struct object_protocol {
 	void (*explain)(const struct object_client *client, const struct object_call *call,
 			const struct http_response *response, const struct object_failure *failure,
 			struct error *err);
+	/* Directories have markers: empty objects whose keys end in a slash. They are listed. */
+	bool has_markers;
 	/* The answers' header with the CRC-64 of the object or part, in decimal. NULL = none. */
 	const char *checksum_header;
+	const char *xml_namespace; /* of documents that are sent; NULL = none */
 	/* What users set for uploads of files, see put_file.h. NULL = nothing. */
 	const char *part_size_variable, *threads_variable;
 };
@@ -51,7 +55,10 @@ struct object_client {
 	struct transient_pattern *transient; /* the policy's */
 	const char *bucket, *key; /* the configuration's */
 	int64_t clock_offset_s; /* server's clock minus ours, once it has complained */
+	bool is_accepted; /* some request was: its signature is good */
 	bool is_put_ready; /* prepare_put has succeeded */
+	struct crc64_table *crc; /* NULL = the protocol has no checksums */
+	unsigned checksum_failures;
 };
 
 /* `bucket` and `key` are borrowed. -EINVAL for environment variables that cannot be used. */

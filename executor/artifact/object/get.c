@@ -1,5 +1,7 @@
 #include "executor/artifact/object/get.h"
 
+#include "executor/artifact/object/checksum.h"
+#include "executor/artifact/object/crc64.h"
 #include "executor/base/cleanup.h"
 #include "executor/base/text.h"
 
@@ -29,6 +31,11 @@ struct object_reader {
 	uint64_t position; /* received in all */
 	uint64_t failed_at; /* position at the last failure: progress starts the retries anew */
 	int64_t size; /* of the object; -1 = not said */
+
+	uint64_t crc; /* of what was received */
+	uint64_t checksum; /* what it should be */
+	bool has_checksum;
+	bool is_held; /* small enough to be verified before the first byte is given out */
 
 	bool is_known; /* headers of some answer were accepted: size and etag are the object's */
 	bool is_checked; /* those of the running transfer */
@@ -82,6 +89,9 @@ static int check_headers(struct object_reader *self, const struct http_response 
 				 self->description);
 	self->is_known = true;
 	self->size = response->content_length;
+	self->has_checksum = object_checksum_of(self->client, response, &self->checksum);
+	self->is_held = self->has_checksum && self->size >= 0 &&
+			self->size < OBJECT_READ_AHEAD_BYTES;
 	etag = http_response_header(response, "etag", self->etag, sizeof(self->etag));
 	/* If-Match wants a strong one (RFC 9110, 13.1.1), and one that was cut is none. */
 	if (!etag || text_has_prefix(etag, "W/") || strlen(etag) == sizeof(self->etag) - 1)
@@ -108,6 +118,8 @@ static int on_data(void *context, const char *data, size_t size, struct error *e
 	if (r < 0)
 		return error_errno(err, r, "%s: keep %zu bytes", self->description, size);
 	self->position += size;
+	if (self->has_checksum)
+		self->crc = crc64_update(self->client->crc, self->crc, data, size);
 	if (unread(self) >= OBJECT_READ_AHEAD_BYTES)
 		http_transfer_pause(self->transfer);
 	self->is_awake = true;
@@ -121,6 +133,26 @@ static int judge_resumed(struct object_reader *self, int status, struct error *e
 		return error_set(err, -ESTALE, "%s: the object was %s while it was read",
 				 self->description, status == 412 ? "replaced" : "deleted");
 	return err->code;
+}
+
+/* What was not given out yet can be fetched once more. */
+static int check_content(struct object_reader *self, struct error *err)
+{
+	int r;
+
+	if (!self->has_checksum)
+		return 0;
+	r = object_checksum_compare(self->client, self->checksum, self->crc, err);
+	if (r == 0)
+		return 0;
+	if (!self->is_held && err)
+		err->class = ERROR_PERMANENT;
+	buffer_reset(&self->data);
+	self->consumed = 0;
+	self->position = 0;
+	self->failed_at = 0;
+	self->crc = 0;
+	return error_prefix(err, r, "%s", self->description);
 }
 
 static int judge_end(struct object_reader *self, const struct http_response *response,
@@ -139,8 +171,9 @@ static int judge_end(struct object_reader *self, const struct http_response *res
 		return error_set_class(err, -EIO, ERROR_TRANSIENT,
 				       "%s: unexpected EOF after %" PRIu64 " of %" PRIi64 " bytes",
 				       self->description, self->position, self->size);
-	self->is_complete = true;
-	return 0;
+	r = check_content(self, err);
+	self->is_complete = r == 0;
+	return r;
 }
 
 static void stop(struct object_reader *self)
@@ -223,7 +256,7 @@ static ssize_t reader_read(struct reader *base, void *data, size_t size, struct 
 	struct error own = ERROR_NONE;
 	size_t n;
 
-	while (unread(self) == 0 && !self->is_complete) {
+	while ((unread(self) == 0 || self->is_held) && !self->is_complete) {
 		int r = advance(self, &own);
 
 		if (r < 0) {

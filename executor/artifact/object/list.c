@@ -78,7 +78,15 @@ static int get_page(struct object_client *client, const char *prefix, const char
 	return r;
 }
 
-static int visit_page(const struct object_xml_list *page, const char *prefix,
+/* A marker is judged without its last slash. */
+static bool is_safe(const char *relative, bool is_marker)
+{
+	_cleanup_free_ char *name = strndup(relative, strlen(relative) - is_marker);
+
+	return name && object_list_is_safe(name);
+}
+
+static int visit_page(const struct object_xml_list *page, const char *prefix, bool want_markers,
 		      int (*visit)(void *context, const char *relative, int64_t size,
 				   struct error *err),
 		      void *context, struct error *err)
@@ -86,15 +94,17 @@ static int visit_page(const struct object_xml_list *page, const char *prefix,
 	for (size_t i = 0; i < page->count; i++) {
 		const char *key = page->entries[i].key;
 		const char *relative = key + strlen(prefix);
+		bool is_marker;
 		int r;
 
 		if (!text_has_prefix(key, prefix))
 			return error_set(err, -EBADMSG, "illegal object key '%s': not below '%s'",
 					 key, prefix);
 		/* What some tools leave to make a directory visible. */
-		if (*key == '\0' || text_has_suffix(key, "/"))
+		is_marker = *key == '\0' || text_has_suffix(key, "/");
+		if (is_marker && (!want_markers || *relative == '\0'))
 			continue;
-		if (!object_list_is_safe(relative))
+		if (!is_safe(relative, is_marker))
 			return error_set(err, -EBADMSG, "illegal object key '%s'", key);
 		r = visit(context, relative, page->entries[i].size, err);
 		if (r < 0)
@@ -163,7 +173,8 @@ int object_list(struct object_client *client, const char *prefix,
 				     prefix);
 		is_any |= page.count > 0;
 		if (r == 0)
-			r = visit_page(&page, prefix, visit, context, err);
+			r = visit_page(&page, prefix, client->protocol->has_markers, visit, context,
+				       err);
 		free(token);
 		token = TAKE_PTR(page.next_token);
 		object_xml_list_done(

@@ -1,4 +1,5 @@
 /* One part of a multipart upload: a small machine that sends, judges, pauses and sends again. */
+#include "executor/artifact/object/checksum.h"
 #include "executor/artifact/object/upload.h"
 #include "executor/base/cleanup.h"
 #include "executor/base/text.h"
@@ -8,25 +9,24 @@
 #include <stdio.h>
 #include <string.h>
 
-static int store_etag(struct object_upload *upload, unsigned number, const char *etag)
+static struct object_stored *stored_of(struct object_upload *upload, unsigned number)
 {
 	unsigned capacity = upload->capacity ? upload->capacity : 16;
-	char(*etags)[OBJECT_ETAG_MAX];
+	struct object_stored *parts;
 
 	while (capacity < number)
 		capacity *= 2;
 	if (capacity > upload->capacity) {
-		etags = realloc(upload->etags, capacity * sizeof(*etags));
-		if (!etags)
-			return -ENOMEM;
-		memset(etags + upload->capacity, 0, (capacity - upload->capacity) * sizeof(*etags));
-		upload->etags = etags;
+		parts = realloc(upload->parts, capacity * sizeof(*parts));
+		if (!parts)
+			return NULL;
+		memset(parts + upload->capacity, 0, (capacity - upload->capacity) * sizeof(*parts));
+		upload->parts = parts;
 		upload->capacity = capacity;
 	}
-	snprintf(upload->etags[number - 1], OBJECT_ETAG_MAX, "%s", etag);
 	if (number > upload->count)
 		upload->count = number;
-	return 0;
+	return &upload->parts[number - 1];
 }
 
 static void stop(struct object_part *part)
@@ -54,20 +54,28 @@ static void fail_attempt(struct object_part *part)
 
 static int judge_stored(struct object_part *part, const struct http_response *response)
 {
+	struct object_client *client = part->upload->client;
+	struct object_stored *stored;
 	char etag[OBJECT_ETAG_MAX];
-	int r = object_check(part->upload->client, &part->call, response, &part->retry, NULL,
-			     &part->error);
+	uint64_t crc;
+	int r = object_check(client, &part->call, response, &part->retry, NULL, &part->error);
 
 	if (r < 0)
 		return r;
 	if (!http_response_header(response, "etag", etag, sizeof(etag)) || etag[0] == '\0')
 		return error_set(&part->error, -EPROTO, "%s: the server confirmed no ETag",
 				 part->description);
-	r = store_etag(part->upload, part->number, etag);
+	r = object_checksum_check_body(client, &part->call, response, &crc, &part->error);
 	if (r < 0)
-		return error_set(&part->error, r, "out of memory");
-	part->upload->bytes += part->call.body.size;
-	store_tell_stored(&part->upload->client->context, part->call.body.size);
+		return error_prefix(&part->error, r, "%s", part->description);
+	stored = stored_of(part->upload, part->number);
+	if (!stored)
+		return error_set(&part->error, -ENOMEM, "out of memory");
+	memcpy(stored->etag, etag, sizeof(etag));
+	stored->crc = crc;
+	stored->size = part->call.body.size;
+	part->upload->bytes += stored->size;
+	store_tell_stored(&client->context, stored->size);
 	return 0;
 }
 

@@ -8,6 +8,11 @@
 #define SIGN_DATE_SIZE 17 /* yyyymmddThhmmssZ and NUL */
 #define SIGN_HEX_SIZE (2 * DIGEST_SHA256_BYTES + 1)
 
+struct sign_header {
+	const char *name; /* lower case */
+	const char *value; /* without white space at its ends */
+};
+
 /* The time of a signature, in UTC. */
 void sign_date(time_t time, char date[SIGN_DATE_SIZE]);
 

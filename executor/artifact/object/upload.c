@@ -1,5 +1,7 @@
 #include "executor/artifact/object/upload.h"
 
+#include "executor/artifact/object/checksum.h"
+#include "executor/artifact/object/crc64.h"
 #include "executor/base/cleanup.h"
 #include "executor/base/text.h"
 
@@ -10,17 +12,17 @@
 /* 10,000 parts with the longest ETags, escaped. */
 #define COMPLETE_BYTES_MAX (4 * 1024 * 1024)
 
-/* The ETag of an answer without which nothing proves that the data is stored. */
-static int judge_etag(const struct object_call *call, const struct http_response *response,
-		      struct object_failure *failure, struct error *err)
+/* The ETag of an answer without which nothing proves that the data is stored, and its checksum. */
+static int judge_stored(const struct object_call *call, const struct http_response *response,
+			struct object_failure *failure, struct error *err)
 {
 	char etag[OBJECT_ETAG_MAX];
+	uint64_t crc;
 
-	(void)call;
 	(void)failure;
 	if (!http_response_header(response, "etag", etag, sizeof(etag)) || etag[0] == '\0')
 		return error_set(err, -EPROTO, "the server confirmed no ETag");
-	return 0;
+	return object_checksum_check_body(call->context, call, response, &crc, err);
 }
 
 int object_put_object(struct object_client *client, const char *key, const char *content_type,
@@ -33,7 +35,8 @@ int object_put_object(struct object_client *client, const char *key, const char 
 		.body = *body,
 		.is_object = true,
 		.content_type = content_type,
-		.judge = judge_etag,
+		.judge = judge_stored,
+		.context = client,
 	};
 	struct http_response response;
 	int r = object_perform(client, &call, &response, NULL, err);
@@ -78,36 +81,33 @@ int object_upload_begin(struct object_upload *upload, struct object_client *clie
 	return r;
 }
 
-static int append_escaped(struct buffer *out, const char *s)
-{
-	int r = 0;
-
-	for (; *s && r == 0; s++) {
-		if (*s == '&')
-			r = buffer_append_string(out, "&amp;");
-		else if (*s == '<')
-			r = buffer_append_string(out, "&lt;");
-		else if (*s == '>')
-			r = buffer_append_string(out, "&gt;");
-		else
-			r = buffer_append(out, s, 1);
-	}
-	return r;
-}
-
 static int build_complete(const struct object_upload *upload, struct buffer *out)
 {
-	int r = buffer_append_string(
-		out, "<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">");
+	const char *namespace = upload->client->protocol->xml_namespace;
+	int r = buffer_append_string(out, "<CompleteMultipartUpload");
 
+	if (r == 0 && namespace)
+		r = buffer_append_format(out, " xmlns=\"%s\"", namespace);
+	if (r == 0)
+		r = buffer_append_string(out, ">");
 	for (unsigned i = 0; i < upload->count && r == 0; i++) {
 		r = buffer_append_format(out, "<Part><PartNumber>%u</PartNumber><ETag>", i + 1);
 		if (r == 0)
-			r = append_escaped(out, upload->etags[i]);
+			r = object_xml_escape(out, upload->parts[i].etag);
 		if (r == 0)
 			r = buffer_append_string(out, "</ETag></Part>");
 	}
 	return r < 0 ? r : buffer_append_string(out, "</CompleteMultipartUpload>");
+}
+
+/* What the parts are, one behind the other. */
+static uint64_t checksum_of(const struct object_upload *upload)
+{
+	uint64_t crc = 0;
+
+	for (unsigned i = 0; i < upload->count; i++)
+		crc = crc64_combine(crc, upload->parts[i].crc, upload->parts[i].size);
+	return crc;
 }
 
 /* The status line was sent before the parts were put together: a 200 may carry an Error. */
@@ -115,11 +115,18 @@ static int judge_complete(const struct object_call *call, const struct http_resp
 			  struct object_failure *failure, struct error *err)
 {
 	const char *data = buffer_string(&response->body);
+	const struct object_upload *upload = call->context;
+	int r;
 
-	(void)call;
 	if (object_xml_parse_error(data, response->body.size, &failure->error))
 		return -EIO;
-	return object_xml_parse_complete(data, response->body.size, err);
+	r = object_xml_parse_complete(data, response->body.size, err);
+	if (r == 0)
+		r = object_checksum_check(upload->client, response, checksum_of(upload), err);
+	/* Every part was right, and the upload does not exist any more: asking again cures nothing. */
+	if (r == -EBADMSG && err)
+		err->class = ERROR_PERMANENT;
+	return r;
 }
 
 /* An answer may get lost after the server has done its work; it then knows the object, but not the
@@ -139,7 +146,8 @@ static bool is_object_there(const struct object_upload *upload)
 	snprintf(suffix, sizeof(suffix), "-%u\"", upload->count);
 	is_there = r == 0 && response.content_length == (int64_t)upload->bytes &&
 		   http_response_header(&response, "etag", etag, sizeof(etag)) &&
-		   text_has_suffix(etag, suffix);
+		   text_has_suffix(etag, suffix) &&
+		   object_checksum_check(upload->client, &response, checksum_of(upload), NULL) == 0;
 	http_response_done(&response);
 	return is_there;
 }
@@ -155,6 +163,7 @@ int object_upload_complete(struct object_upload *upload, bool *ret_is_gone, stru
 		.query = query,
 		.content_type = "application/xml",
 		.judge = judge_complete,
+		.context = upload,
 	};
 	struct http_response response;
 	struct object_failure failure;
@@ -231,6 +240,6 @@ void object_upload_done(struct object_upload *upload)
 	if (upload->id)
 		abort_upload(upload);
 	free(upload->id);
-	free(upload->etags);
+	free(upload->parts);
 	*upload = (struct object_upload){ 0 };
 }

@@ -24,7 +24,10 @@ struct object_upload {
 	struct object_client *client;
 	const char *key; /* borrowed */
 	char *id; /* NULL = not begun, completed or aborted */
-	char (*etags)[OBJECT_ETAG_MAX]; /* [number - 1], "" = not stored yet */
+	struct object_stored {
+		char etag[OBJECT_ETAG_MAX]; /* "" = not stored yet */
+		uint64_t crc, size;
+	} * parts; /* [number - 1] */
 	unsigned count; /* highest part number */
 	unsigned capacity;
 	uint64_t bytes; /* of all parts stored */

@@ -25,6 +25,13 @@ void object_url_done(struct object_url *url)
 	buffer_done(&url->url);
 }
 
+/* Not isalnum(): the alphabet is ASCII in every locale. */
+static bool is_unreserved(unsigned char c)
+{
+	return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
+	       c == '-' || c == '.' || c == '_' || c == '~';
+}
+
 int object_url_encode(struct buffer *out, const char *s, bool keep_slash)
 {
 	int r = 0;
@@ -32,9 +39,7 @@ int object_url_encode(struct buffer *out, const char *s, bool keep_slash)
 	for (; *s && r == 0; s++) {
 		unsigned char c = (unsigned char)*s;
 
-		/* Not isalnum(): the alphabet is ASCII in every locale. */
-		if ((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
-		    strchr("-._~", c) || (c == '/' && keep_slash))
+		if (is_unreserved(c) || (c == '/' && keep_slash))
 			r = buffer_append(out, s, 1);
 		else
 			r = buffer_append_format(out, "%%%02X", c);
@@ -82,10 +87,19 @@ bool object_url_is_region(const char *s)
 		       size;
 }
 
-static int compare_query(const void *a, const void *b)
+/* Names are compared as they are when encoded: hexadecimal digits keep the order of bytes. */
+static int compare_names(const void *a, const void *b)
 {
-	return strcmp(((const struct object_query *)a)->name,
-		      ((const struct object_query *)b)->name);
+	const unsigned char *p = (const void *)((const struct object_query *)a)->name;
+	const unsigned char *q = (const void *)((const struct object_query *)b)->name;
+
+	while (*p && *p == *q) {
+		p++;
+		q++;
+	}
+	if (*p && *q && is_unreserved(*p) != is_unreserved(*q))
+		return (is_unreserved(*p) ? *p : '%') - (is_unreserved(*q) ? *q : '%');
+	return *p - *q;
 }
 
 int object_url_append_query(struct buffer *out, const struct object_query *query, bool is_bare)
@@ -99,7 +113,7 @@ int object_url_append_query(struct buffer *out, const struct object_query *query
 			return -ENOMEM;
 		sorted[count++] = *query;
 	}
-	qsort(sorted, count, sizeof(sorted[0]), compare_query);
+	qsort(sorted, count, sizeof(sorted[0]), compare_names);
 	for (size_t i = 0; i < count && r == 0; i++) {
 		if (i > 0)
 			r = buffer_append_string(out, "&");

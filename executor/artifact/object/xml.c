@@ -1,6 +1,7 @@
 #include "executor/artifact/object/xml.h"
 
 #include "executor/base/buffer.h"
+#include "executor/base/cleanup.h"
 #include "executor/base/text.h"
 
 #include <errno.h>
@@ -146,6 +147,12 @@ static int on_error_element(void *context, const char *path, const char *text)
 		copy_printable(error->code, sizeof(error->code), text);
 	else if (strcmp(path, "Error/Message") == 0)
 		copy_printable(error->message, sizeof(error->message), text);
+	else if (strcmp(path, "Error/RequestId") == 0)
+		copy_printable(error->request_id, sizeof(error->request_id), text);
+	else if (strcmp(path, "Error/EC") == 0)
+		copy_printable(error->ec, sizeof(error->ec), text);
+	else if (strcmp(path, "Error/Endpoint") == 0)
+		copy_printable(error->endpoint, sizeof(error->endpoint), text);
 	else if (strcmp(path, "Error/Region") == 0 && object_url_is_region(text))
 		copy_printable(error->region, sizeof(error->region), text);
 	return 0;
@@ -313,6 +320,101 @@ int object_xml_parse_complete(const char *data, size_t size, struct error *err)
 	return r;
 }
 
+/* --- Buckets and their rules ------------------------------------------------------------------- */
+
+static int on_bucket_element(void *context, const char *path, const char *text)
+{
+	char **name = context;
+
+	if (strcmp(path, "ListAllMyBucketsResult/Buckets/Bucket/Name") == 0 && !*name)
+		return take_text(name, text);
+	return 0;
+}
+
+int object_xml_parse_first_bucket(const char *data, size_t size, char **ret_name, struct error *err)
+{
+	char *name = NULL;
+	int r = walk_document(data, size, "ListAllMyBucketsResult", on_bucket_element, &name, err);
+
+	if (r == 0 && !name) {
+		name = strdup("");
+		r = name ? 0 : error_set(err, -ENOMEM, "out of memory");
+	}
+	if (r < 0) {
+		free(name);
+		return r;
+	}
+	*ret_name = name;
+	return 0;
+}
+
+struct rules_parse {
+	struct object_xml_rules *rules;
+	char *id;
+};
+
+static int on_rule_element(void *context, const char *path, const char *text)
+{
+	struct rules_parse *parse = context;
+	struct object_xml_rules *rules = parse->rules;
+	struct object_xml_rule *more;
+
+	if (strcmp(path, "LifecycleConfiguration/Rule/ID") == 0)
+		return take_text(&parse->id, text);
+	if (strcmp(path, "LifecycleConfiguration/Rule") != 0)
+		return 0;
+	more = realloc(rules->rules, (rules->count + 1) * sizeof(*more));
+	if (!more)
+		return -ENOMEM;
+	rules->rules = more;
+	rules->rules[rules->count++] = (struct object_xml_rule){ .id = TAKE_PTR(parse->id) };
+	return 0;
+}
+
+void object_xml_rules_done(struct object_xml_rules *rules)
+{
+	for (size_t i = 0; i < rules->count; i++)
+		free(rules->rules[i].id);
+	free(rules->rules);
+	*rules = (struct object_xml_rules){ 0 };
+}
+
+/* A document that was parsed: "<Rule" and "</Rule>" cannot stand in text, and other elements of that
+ * name do not occur. */
+static int locate_rules(const char *data, size_t size, struct object_xml_rules *rules)
+{
+	const char *p = data, *end = data + size;
+
+	for (size_t i = 0; i < rules->count; i++) {
+		const char *first = memmem(p, (size_t)(end - p), "<Rule>", 6);
+		const char *last = first ? memmem(first, (size_t)(end - first), "</Rule>", 7) :
+					   NULL;
+
+		if (!last)
+			return -EBADMSG;
+		rules->rules[i].offset = (size_t)(first - data);
+		rules->rules[i].size = (size_t)(last + 7 - first);
+		p = last + 7;
+	}
+	return 0;
+}
+
+int object_xml_parse_rules(const char *data, size_t size, struct object_xml_rules *ret,
+			   struct error *err)
+{
+	struct rules_parse parse = { .rules = ret };
+	int r;
+
+	*ret = (struct object_xml_rules){ 0 };
+	r = walk_document(data, size, "LifecycleConfiguration", on_rule_element, &parse, err);
+	free(parse.id);
+	if (r == 0 && locate_rules(data, size, ret) < 0)
+		r = error_set(err, -EBADMSG, "unreadable LifecycleConfiguration document");
+	if (r < 0)
+		object_xml_rules_done(ret);
+	return r;
+}
+
 /* --- Region ----------------------------------------------------------------------------------- */
 
 static int on_location_element(void *context, const char *path, const char *text)
@@ -338,4 +440,23 @@ int object_xml_parse_location(const char *data, size_t size, char region[OBJECT_
 		return error_set(err, -EBADMSG, "the server names an impossible region");
 	memcpy(region, name, strlen(name) + 1);
 	return 0;
+}
+
+/* --- Writing --------------------------------------------------------------------------------- */
+
+int object_xml_escape(struct buffer *out, const char *s)
+{
+	int r = 0;
+
+	for (; *s && r == 0; s++) {
+		if (*s == '&')
+			r = buffer_append_string(out, "&amp;");
+		else if (*s == '<')
+			r = buffer_append_string(out, "&lt;");
+		else if (*s == '>')
+			r = buffer_append_string(out, "&gt;");
+		else
+			r = buffer_append(out, s, 1);
+	}
+	return r;
 }

@@ -1,11 +1,13 @@
 /*
- * The XML documents of S3 that we read (API reference, "Response Elements" of each operation).
+ * The XML documents of S3 and OSS that we read (API references, "Response elements" of each
+ * operation); they have the same names.
  * Whatever a server sends is untrusted: no document type declarations (hence no entities), at most
  * OBJECT_XML_DEPTH_MAX levels and OBJECT_XML_TEXT_MAX bytes in one element.
  */
 #pragma once
 
 #include "executor/artifact/object/url.h"
+#include "executor/base/buffer.h"
 #include "executor/base/error.h"
 
 #include <stdbool.h>
@@ -24,6 +26,10 @@ struct object_xml_error {
 	char code[OBJECT_CODE_MAX];
 	char message[OBJECT_TEXT_MAX];
 	char region[OBJECT_REGION_MAX];
+	/* OSS */
+	char request_id[OBJECT_CODE_MAX];
+	char ec[OBJECT_CODE_MAX]; /* the cause, finer than the code */
+	char endpoint[OBJECT_TEXT_MAX]; /* where the bucket is, if not here */
 };
 /* False if the bytes are no Error document. */
 bool object_xml_parse_error(const char *data, size_t size, struct object_xml_error *ret);
@@ -49,6 +55,26 @@ int object_xml_parse_upload(const char *data, size_t size, char **ret_id, struct
 /* CompleteMultipartUploadResult; its ETag says that the object is there. */
 int object_xml_parse_complete(const char *data, size_t size, struct error *err);
 
+/* The first bucket of a ListAllMyBucketsResult, "" if there is none; the caller frees it. */
+int object_xml_parse_first_bucket(const char *data, size_t size, char **ret_name,
+				  struct error *err);
+
+/* One Rule of a LifecycleConfiguration: where it stands in the document, and its name. */
+struct object_xml_rule {
+	size_t offset, size;
+	char *id; /* "" = none */
+};
+struct object_xml_rules {
+	struct object_xml_rule *rules;
+	size_t count;
+};
+int object_xml_parse_rules(const char *data, size_t size, struct object_xml_rules *ret,
+			   struct error *err);
+void object_xml_rules_done(struct object_xml_rules *rules);
+
 /* LocationConstraint, translated to a region: "" is us-east-1, "EU" is eu-west-1. */
 int object_xml_parse_location(const char *data, size_t size, char region[OBJECT_REGION_MAX],
 			      struct error *err);
+
+/* Appends text as the content of an element. 0 or a negative errno. */
+int object_xml_escape(struct buffer *out, const char *s);

@@ -1,13 +1,10 @@
 #include "executor/artifact/s3/classify.h"
 
-#include <string.h>
+#include "executor/artifact/object/classify.h"
 
 /* Sources: Amazon S3 API reference, "List of error codes"; AWS SDKs and Tools reference guide,
  * "Retry behavior" (the standard set of transient and throttling codes). */
-static const struct {
-	const char *code;
-	enum error_class class;
-} codes[] = {
+static const struct object_code codes[] = {
 	{ "NoSuchKey", ERROR_NOT_FOUND },
 
 	{ "IDPCommunicationError", ERROR_TRANSIENT },
@@ -59,31 +56,8 @@ static const struct {
 	{ "SignatureDoesNotMatch", ERROR_PERMANENT },
 };
 
-/* Servers that throttle with a code of their own still use the words. */
-static const char *const throttle_texts[] = { "Rate exceeded", "Please reduce your request rate" };
-
-static enum error_class classify_status(int status, bool is_object)
-{
-	switch (status) {
-	case 404:
-		return is_object ? ERROR_NOT_FOUND : ERROR_PERMANENT;
-	case 429:
-		return ERROR_THROTTLED;
-	case 408:
-	case 499:
-		return ERROR_TRANSIENT;
-	default:
-		return status >= 500 && status <= 599 ? ERROR_TRANSIENT : ERROR_PERMANENT;
-	}
-}
-
 enum error_class s3_classify(int status, const char *code, const char *message, bool is_object)
 {
-	for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++)
-		if (strcmp(codes[i].code, code) == 0)
-			return codes[i].class;
-	for (size_t i = 0; i < sizeof(throttle_texts) / sizeof(throttle_texts[0]); i++)
-		if (strstr(message, throttle_texts[i]))
-			return ERROR_THROTTLED;
-	return classify_status(status, is_object && *code == '\0');
+	return object_classify(codes, sizeof(codes) / sizeof(codes[0]), status, code, message,
+			       is_object);
 }

@@ -150,6 +150,7 @@ const struct object_protocol s3_protocol = {
 	.prepare = s3_request_prepare,
 	.judge = judge,
 	.explain = explain,
+	.xml_namespace = "http://s3.amazonaws.com/doc/2006-03-01/",
 	.part_size_variable = "ARTIFACT_S3_UPLOAD_PART_SIZE_MIB",
 	.threads_variable = "ARTIFACT_S3_UPLOAD_THREADS",
 };

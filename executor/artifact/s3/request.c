@@ -46,7 +46,7 @@ static int sign(struct s3_client *client, const struct object_call *call,
 		struct object_request *request, const char *hash)
 {
 	const struct s3_credentials *credentials = &client->config.credentials;
-	struct sigv4_header headers[HEADERS_SIGNED_MAX];
+	struct sign_header headers[HEADERS_SIGNED_MAX];
 	_cleanup_buffer_ struct buffer authorization = BUFFER_INIT(LINE_MAX_BYTES);
 	time_t now = time(NULL) + (time_t)client->base.clock_offset_s;
 	char date[SIGN_DATE_SIZE];
@@ -55,16 +55,16 @@ static int sign(struct s3_client *client, const struct object_call *call,
 
 	sign_date(now, date);
 	if (call->content_type)
-		headers[count++] = (struct sigv4_header){ "content-type", call->content_type };
-	headers[count++] = (struct sigv4_header){ "host", request->url.host.data };
+		headers[count++] = (struct sign_header){ "content-type", call->content_type };
+	headers[count++] = (struct sign_header){ "host", request->url.host.data };
 	if (call->want_object_lock)
 		headers[count++] =
-			(struct sigv4_header){ "x-amz-bucket-object-lock-enabled", "true" };
-	headers[count++] = (struct sigv4_header){ "x-amz-content-sha256", hash };
-	headers[count++] = (struct sigv4_header){ "x-amz-date", date };
+			(struct sign_header){ "x-amz-bucket-object-lock-enabled", "true" };
+	headers[count++] = (struct sign_header){ "x-amz-content-sha256", hash };
+	headers[count++] = (struct sign_header){ "x-amz-date", date };
 	if (credentials->session_token)
 		headers[count++] =
-			(struct sigv4_header){ "x-amz-security-token", credentials->session_token };
+			(struct sign_header){ "x-amz-security-token", credentials->session_token };
 	r = sigv4_authorization(
 		&(struct sigv4_request){
 			.method = call->method,

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "executor/artifact/object/sign.h"
 #include "executor/base/buffer.h"
 
 #include <stddef.h>
@@ -13,16 +14,11 @@
 #define SIGV4_EMPTY_HASH "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 #define SIGV4_UNSIGNED "UNSIGNED-PAYLOAD"
 
-struct sigv4_header {
-	const char *name; /* lower case */
-	const char *value; /* without white space at its ends */
-};
-
 struct sigv4_request {
 	const char *method;
 	const char *path; /* as sent */
 	const char *query; /* as sent: encoded, sorted */
-	const struct sigv4_header *headers; /* all that are signed, sorted by name */
+	const struct sign_header *headers; /* all that are signed, sorted by name */
 	size_t header_count;
 	const char *payload_hash; /* the value of x-amz-content-sha256 */
 	const char *access_key, *secret_key;

@@ -1,13 +1,14 @@
 /*
- * The S3 store as a whole. Without arguments: what can be tested without a server. With arguments it
- * is the driver of tests/integration/test_s3_store.py, one operation of the store per run:
+ * A store of objects as a whole. Without arguments: what can be tested without a server. With arguments
+ * it is the driver of tests/store_driver.py, one operation of the store per run:
  *
- *	test_s3_store LOCATION-JSON SECRETS-DIRECTORY OPERATION ARGUMENT…
+ *	test_object_store TYPE LOCATION-JSON SECRETS-DIRECTORY OPERATION ARGUMENT…
  *
  * get FILE [PAUSE-MS]	PAUSE-MS between reads of 128 KiB
  * get-below RELATIVE FILE
  * list			prints "SIZE RELATIVE" lines
  * put-file FILE NAME RELATIVE
+ * put-directory RELATIVE
  * put-stream FILE NAME	FILE read in one go
  * drop-stream FILE	the same, not finished
  *
@@ -40,8 +41,8 @@ struct bench {
 	struct store *store;
 };
 
-static int bench_open(struct bench *bench, const char *location_text, const char *secrets,
-		      struct error *err)
+static int bench_open(struct bench *bench, const char *type, const char *location_text,
+		      const char *secrets, struct error *err)
 {
 	_cleanup_json_ struct json_object *location = NULL;
 	int r;
@@ -59,7 +60,7 @@ static int bench_open(struct bench *bench, const char *location_text, const char
 		.secret_directory = secrets,
 	};
 	r = json_parse(location_text, strlen(location_text), "location", &location, err);
-	return r < 0 ? r : store_find("s3")->open(&bench->context, location, &bench->store, err);
+	return r < 0 ? r : store_find(type)->open(&bench->context, location, &bench->store, err);
 }
 
 static void bench_close(struct bench *bench)
@@ -175,6 +176,8 @@ static int drive(struct bench *bench, int argc, char **argv, struct error *err)
 		return operations_of(bench)->list(bench->store, print_entry, NULL, err);
 	if (strcmp(operation, "put-file") == 0 && argc == 4)
 		return send_file(bench, argv[1], argv[2], argv[3], err);
+	if (strcmp(operation, "put-directory") == 0 && argc == 2)
+		return operations_of(bench)->put_directory(bench->store, argv[1], err);
 	if (strcmp(operation, "put-stream") == 0 && argc == 3)
 		return send_stream(bench, argv[1], argv[2], true, err);
 	if (strcmp(operation, "drop-stream") == 0 && argc == 2)
@@ -200,10 +203,10 @@ static int run_driver(int argc, char **argv)
 	struct bench bench;
 	struct rusage usage;
 	int64_t begin_ms = clock_now_ms();
-	int r = bench_open(&bench, argv[1], argv[2], &err);
+	int r = bench_open(&bench, argv[1], argv[2], argv[3], &err);
 
 	if (r == 0)
-		r = drive(&bench, argc - 3, argv + 3, &err);
+		r = drive(&bench, argc - 4, argv + 4, &err);
 	bench_close(&bench);
 	getrusage(RUSAGE_SELF, &usage);
 	if (r < 0)
@@ -222,7 +225,7 @@ static int run_driver(int argc, char **argv)
 #define CANCEL_AFTER_MS 50
 #define CANCELLED_WITHIN_MS 1000
 
-static char secrets[] = "/tmp/test_s3_store.XXXXXX";
+static char secrets[] = "/tmp/test_object_store.XXXXXX";
 /* Accepts connections, in the kernel's queue, and never says a word. */
 static int silent_fd = -1;
 static char location[512];
@@ -268,14 +271,15 @@ static void cancel(struct event_timer *timer)
 }
 
 /* Runs `operation` against the silent server and cancels it. */
-static void check_cancelled(int (*operation)(struct bench *bench, struct error *err))
+static void check_cancelled_as(const char *type,
+			       int (*operation)(struct bench *bench, struct error *err))
 {
 	struct error err = ERROR_NONE;
 	struct event_timer timer;
 	struct bench bench;
 	int64_t begin_ms = clock_now_ms();
 
-	if (bench_open(&bench, location, secrets, &err) < 0)
+	if (bench_open(&bench, type, location, secrets, &err) < 0)
 		fail_msg("%s", err.message);
 	loop_to_cancel = bench.loop;
 	assert_int_equal(event_timer_init(&timer, bench.loop, cancel), 0);
@@ -285,6 +289,12 @@ static void check_cancelled(int (*operation)(struct bench *bench, struct error *
 	event_timer_done(&timer);
 	bench_close(&bench);
 	assert_true(clock_now_ms() - begin_ms < CANCELLED_WITHIN_MS);
+}
+
+static void check_cancelled(int (*operation)(struct bench *bench, struct error *err))
+{
+	check_cancelled_as("s3", operation);
+	check_cancelled_as("oss", operation);
 }
 
 static int do_get(struct bench *bench, struct error *err)
@@ -327,7 +337,7 @@ static void test_key_is_required(void **state)
 
 	(void)state;
 	snprintf(copy, sizeof(copy), "%.*s%s", (int)(key - location), location, key + 3);
-	if (bench_open(&bench, copy, secrets, &err) < 0)
+	if (bench_open(&bench, "s3", copy, secrets, &err) < 0)
 		fail_msg("%s", err.message);
 	assert_int_equal(do_get(&bench, &err), -EINVAL);
 	assert_string_equal(err.message, "s3: key: is required");
@@ -342,7 +352,7 @@ static void test_names_that_leave(void **state)
 	struct bench bench;
 
 	(void)state;
-	if (bench_open(&bench, location, secrets, &err) < 0)
+	if (bench_open(&bench, "s3", location, secrets, &err) < 0)
 		fail_msg("%s", err.message);
 	assert_int_equal(receive(&bench, "../x", "/dev/null", 0, &err), -EINVAL);
 	assert_string_equal(err.message, "illegal object key '../x'");
@@ -358,7 +368,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_names_that_leave),
 	};
 
-	if (argc > 3)
+	if (argc > 4)
 		return run_driver(argc, argv);
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -1,0 +1,303 @@
+#include "executor/artifact/oss/source.h"
+
+#include "executor/artifact/secret.h"
+#include "executor/base/buffer.h"
+#include "executor/base/fd.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define FILE_BYTES_MAX (256 * 1024)
+#define SESSION "argoexec"
+
+void oss_source_done(struct oss_source *source)
+{
+	oss_credentials_done(&source->keys);
+	free(source->role);
+	free(source->provider);
+	free(source->token_file);
+	free(source->session);
+	free(source->uri);
+	*source = (struct oss_source){ 0 };
+}
+
+/* "" if it is not set. */
+static const char *environment(const char *name)
+{
+	const char *value = getenv(name);
+
+	return value ? value : "";
+}
+
+static bool is_true(const char *name)
+{
+	return strcasecmp(environment(name), "true") == 0;
+}
+
+static int out_of_memory(struct error *err)
+{
+	return error_set(err, -ENOMEM, "out of memory");
+}
+
+static int set_keys(struct oss_source *source, const char *access_key, const char *secret_key,
+		    const char *token, struct error *err)
+{
+	struct oss_credentials *keys = &source->keys;
+
+	source->kind = OSS_SOURCE_KEYS;
+	if (*access_key == '\0' || *secret_key == '\0')
+		return error_set(err, -EINVAL, "the access key or its secret is missing");
+	keys->access_key = strdup(access_key);
+	keys->secret_key = strdup(secret_key);
+	keys->token = *token ? strdup(token) : NULL;
+	if (!keys->access_key || !keys->secret_key || (*token && !keys->token))
+		return out_of_memory(err);
+	return 0;
+}
+
+static int set_oidc(struct oss_source *source, const char *role, const char *provider,
+		    const char *token_file, const char *session, struct error *err)
+{
+	source->kind = OSS_SOURCE_OIDC;
+	if (*role == '\0' || *provider == '\0' || *token_file == '\0')
+		return error_set(err, -EINVAL, "role, identity provider or token file is missing");
+	source->role = strdup(role);
+	source->provider = strdup(provider);
+	source->token_file = strdup(token_file);
+	source->session = strdup(*session ? session : SESSION);
+	if (!source->role || !source->provider || !source->token_file || !source->session)
+		return out_of_memory(err);
+	return 0;
+}
+
+static int set_metadata(struct oss_source *source, const char *role, struct error *err)
+{
+	source->kind = OSS_SOURCE_METADATA;
+	source->role = strdup(role);
+	return source->role ? 0 : out_of_memory(err);
+}
+
+/* Reads an optional file: the variable's, else one in the home directory. 0 = it is not there. */
+static int read_file(const char *variable, const char *below_home, struct buffer *text, char *path,
+		     size_t path_size, struct error *err)
+{
+	struct error cause = ERROR_NONE;
+	int r;
+
+	if (*environment(variable))
+		snprintf(path, path_size, "%s", environment(variable));
+	else
+		snprintf(path, path_size, "%s/%s", environment("HOME"), below_home);
+	r = file_read(path, text, &cause);
+	if (r == -ENOENT || r == -ENOTDIR || r == -EACCES)
+		return 0;
+	if (r < 0)
+		return error_set(err, r, "%s", cause.message);
+	return 1;
+}
+
+/* --- ~/.aliyun/config.json ---------------------------------------------------------------------- */
+
+static int use_profile(struct oss_source *source, struct json_object *profile, struct error *err)
+{
+	const char *mode = json_get_string(profile, "mode", "");
+
+	if (strcmp(mode, "AK") == 0 || strcmp(mode, "StsToken") == 0)
+		return set_keys(source, json_get_string(profile, "access_key_id", ""),
+				json_get_string(profile, "access_key_secret", ""),
+				mode[0] == 'S' ? json_get_string(profile, "sts_token", "") : "",
+				err);
+	if (strcmp(mode, "OIDC") == 0)
+		return set_oidc(source, json_get_string(profile, "ram_role_arn", ""),
+				json_get_string(profile, "oidc_provider_arn", ""),
+				json_get_string(profile, "oidc_token_file", ""),
+				json_get_string(profile, "ram_session_name", ""), err);
+	if (strcmp(mode, "EcsRamRole") == 0)
+		return set_metadata(source, json_get_string(profile, "ram_role_name", ""), err);
+	return error_set(err, -ENOTSUP,
+			 "mode '%s' cannot be used here: AK, StsToken, OIDC and EcsRamRole can",
+			 mode);
+}
+
+static int find_profile(struct oss_source *source, struct json_object *file, struct error *err)
+{
+	struct json_object *profiles = json_get(file, "profiles");
+	const char *name = environment("ALIBABA_CLOUD_PROFILE");
+
+	if (*name == '\0')
+		name = json_get_string(file, "current", "");
+	for (size_t i = 0; i < json_length(profiles); i++) {
+		struct json_object *profile = json_at(profiles, i);
+
+		if (strcmp(json_get_string(profile, "name", ""), name) == 0)
+			return use_profile(source, profile, err);
+	}
+	return error_set(err, -EINVAL, "there is no profile '%s'", name);
+}
+
+/* 1 = found, 0 = there is no such file. */
+static int try_profile(struct oss_source *source, struct error *err)
+{
+	_cleanup_buffer_ struct buffer text = BUFFER_INIT(FILE_BYTES_MAX);
+	_cleanup_json_ struct json_object *file = NULL;
+	char path[4096];
+	int r;
+
+	if (is_true("ALIBABA_CLOUD_CLI_PROFILE_DISABLED"))
+		return 0;
+	r = read_file("ALIBABA_CLOUD_CONFIG_FILE", ".aliyun/config.json", &text, path, sizeof(path),
+		      err);
+	if (r <= 0)
+		return r;
+	r = json_parse(text.data, text.size, path, &file, err);
+	if (text.data)
+		explicit_bzero(text.data, text.size);
+	if (r < 0)
+		return r;
+	r = find_profile(source, file, err);
+	return r < 0 ? error_prefix(err, r, "%s", path) : 1;
+}
+
+/* --- ~/.alibabacloud/credentials ------------------------------------------------------------------ */
+
+/* The keys of a section that matter. */
+struct section {
+	char type[32], access_key[256], secret_key[256], role[256];
+};
+
+static char *trim(char *s)
+{
+	char *end = s + strlen(s);
+
+	while (isspace((unsigned char)*s))
+		s++;
+	while (end > s && isspace((unsigned char)end[-1]))
+		*--end = '\0';
+	return s;
+}
+
+static void take_line(struct section *section, char *line)
+{
+	struct {
+		const char *name;
+		char *to;
+		size_t size;
+	} const fields[] = {
+		{ "type", section->type, sizeof(section->type) },
+		{ "access_key_id", section->access_key, sizeof(section->access_key) },
+		{ "access_key_secret", section->secret_key, sizeof(section->secret_key) },
+		{ "role_name", section->role, sizeof(section->role) },
+	};
+	char *value = strchr(line, '=');
+
+	if (!value || *line == '#' || *line == ';')
+		return;
+	*value++ = '\0';
+	line = trim(line);
+	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
+		if (strcmp(line, fields[i].name) == 0)
+			snprintf(fields[i].to, fields[i].size, "%s", trim(value));
+}
+
+/* False if there is no section of that name. */
+static bool read_section(char *text, const char *name, struct section *section)
+{
+	bool is_inside = false, is_found = false;
+	char *rest = text;
+
+	for (char *line = strsep(&rest, "\n"); line; line = strsep(&rest, "\n")) {
+		size_t size;
+
+		line = trim(line);
+		size = strlen(line);
+		if (size > 1 && line[0] == '[' && line[size - 1] == ']') {
+			line[size - 1] = '\0';
+			is_inside = strcmp(trim(line + 1), name) == 0;
+			is_found |= is_inside;
+		} else if (is_inside) {
+			take_line(section, line);
+		}
+	}
+	return is_found;
+}
+
+static int use_section(struct oss_source *source, const struct section *section, struct error *err)
+{
+	if (strcmp(section->type, "access_key") == 0)
+		return set_keys(source, section->access_key, section->secret_key, "", err);
+	if (strcmp(section->type, "ecs_ram_role") == 0)
+		return set_metadata(source, section->role, err);
+	return error_set(err, -ENOTSUP,
+			 "type '%s' cannot be used here: access_key and ecs_ram_role can",
+			 section->type);
+}
+
+static int try_credentials_file(struct oss_source *source, struct error *err)
+{
+	_cleanup_buffer_ struct buffer text = BUFFER_INIT(FILE_BYTES_MAX);
+	const char *name = environment("ALIBABA_CLOUD_PROFILE");
+	struct section section = { 0 };
+	char path[4096];
+	int r = read_file("ALIBABA_CLOUD_CREDENTIALS_FILE", ".alibabacloud/credentials", &text,
+			  path, sizeof(path), err);
+
+	if (r <= 0)
+		return r;
+	if (*name == '\0')
+		name = "default";
+	if (!text.data || !read_section(text.data, name, &section))
+		r = error_set(err, -EINVAL, "there is no section [%s]", name);
+	else
+		r = use_section(source, &section, err);
+	if (text.data)
+		explicit_bzero(text.data, text.size);
+	explicit_bzero(&section, sizeof(section));
+	return r < 0 ? error_prefix(err, r, "%s", path) : 1;
+}
+
+/* --- The chain -------------------------------------------------------------------------------------- */
+
+static int find(struct oss_source *source, struct error *err)
+{
+	int r;
+
+	if (*environment("ALIBABA_CLOUD_ACCESS_KEY_ID"))
+		return set_keys(source, environment("ALIBABA_CLOUD_ACCESS_KEY_ID"),
+				environment("ALIBABA_CLOUD_ACCESS_KEY_SECRET"),
+				environment("ALIBABA_CLOUD_SECURITY_TOKEN"), err);
+	if (*environment("ALIBABA_CLOUD_OIDC_TOKEN_FILE"))
+		return set_oidc(source, environment("ALIBABA_CLOUD_ROLE_ARN"),
+				environment("ALIBABA_CLOUD_OIDC_PROVIDER_ARN"),
+				environment("ALIBABA_CLOUD_OIDC_TOKEN_FILE"),
+				environment("ALIBABA_CLOUD_ROLE_SESSION_NAME"), err);
+	r = try_profile(source, err);
+	if (r == 0)
+		r = try_credentials_file(source, err);
+	if (r != 0)
+		return r;
+	if (!is_true("ALIBABA_CLOUD_ECS_METADATA_DISABLED"))
+		return set_metadata(source, environment("ALIBABA_CLOUD_ECS_METADATA"), err);
+	source->kind = OSS_SOURCE_URI;
+	return *source->uri ? 0 :
+			      error_set(err, -EINVAL,
+					"neither the environment nor a file has any, and the "
+					"metadata service is switched off");
+}
+
+int oss_source_find(struct oss_source *source, struct error *err)
+{
+	int r;
+
+	*source =
+		(struct oss_source){ .uri = strdup(environment("ALIBABA_CLOUD_CREDENTIALS_URI")) };
+	r = source->uri ? find(source, err) : out_of_memory(err);
+	if (r < 0) {
+		oss_source_done(source);
+		return r;
+	}
+	return 0;
+}
