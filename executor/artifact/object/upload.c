@@ -176,8 +176,10 @@ int object_upload_complete(struct object_upload *upload, bool *ret_is_gone, stru
 	call.body = (struct http_body){ .data = body.data, .size = body.size };
 	r = object_perform(upload->client, &call, &response, &failure, err);
 	http_response_done(&response);
-	if (r < 0 && strcmp(code, "NoSuchUpload") == 0 && failure.attempts > 1 &&
-	    is_object_there(upload))
+	/* libcurl itself repeats a request whose connection was old. Where checksums tell, ours is
+	 * recognised even so. */
+	if (r < 0 && strcmp(code, "NoSuchUpload") == 0 &&
+	    (failure.attempts > 1 || upload->client->crc) && is_object_there(upload))
 		r = 0;
 	if (r < 0)
 		*ret_is_gone = strcmp(code, "NoSuchUpload") == 0 ||

@@ -1,10 +1,10 @@
 #include "executor/artifact/oss/credentials.h"
 
 #include "executor/artifact/oss/source.h"
+#include "executor/artifact/oss/sts.h"
 #include "executor/artifact/secret.h"
 #include "executor/base/cleanup.h"
 #include "executor/base/clock.h"
-#include "executor/base/fd.h"
 
 #include <errno.h>
 #include <stddef.h>
@@ -17,7 +17,6 @@
 #define METADATA "http://100.100.100.200/latest"
 #define METADATA_ROLES METADATA "/meta-data/ram/security-credentials/"
 #define METADATA_TOKEN_HEADER "X-aliyun-ecs-metadata-token"
-#define TOKEN_BYTES_MAX (64 * 1024)
 #define REQUEST_BYTES_MAX (256 * 1024)
 #define NAME_MAX_BYTES 512
 /* After a renewal that failed. */
@@ -33,6 +32,7 @@ struct oss_chain {
 	struct oss_source source;
 	struct oss_credentials credentials;
 	int64_t expires_s; /* wall clock; 0 = never */
+	int64_t refreshed_ms; /* when oss_chain_refresh began to; 0 = never */
 
 	enum step step;
 	struct http_transfer *transfer;
@@ -233,60 +233,13 @@ static void on_answer(struct http_transfer *transfer, const struct http_response
 
 /* --- Requests --------------------------------------------------------------------------------------- */
 
-static int append_form(struct buffer *out, const char *name, const char *value)
-{
-	int r = buffer_append_format(out, "%s%s=", out->size ? "&" : "", name);
-
-	return r < 0 ? r : object_url_encode(out, value, false);
-}
-
-static int build_oidc(struct oss_chain *chain, struct error *err)
-{
-	static const char enabled[] = "ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED";
-	const char *region = getenv("ALIBABA_CLOUD_STS_REGION");
-	const char *is_vpc = getenv(enabled);
-	_cleanup_buffer_ struct buffer token = BUFFER_INIT(TOKEN_BYTES_MAX);
-	struct timespec now;
-	char stamp[CLOCK_RFC3339_MAX];
-	int r = file_read(chain->source.token_file, &token, err);
-
-	if (r < 0)
-		return r;
-	clock_gettime(CLOCK_REALTIME, &now);
-	clock_format_rfc3339(&now, 0, stamp);
-	r = buffer_append_string(&chain->url, "https://");
-	if (r == 0 && region && object_url_is_region(region))
-		r = buffer_append_format(&chain->url, "sts%s.%s.aliyuncs.com",
-					 is_vpc && strcasecmp(is_vpc, "true") == 0 ? "-vpc" : "",
-					 region);
-	else if (r == 0)
-		r = buffer_append_string(&chain->url, "sts.aliyuncs.com");
-	if (r == 0)
-		r = buffer_append_string(
-			&chain->url, "/?Action=AssumeRoleWithOIDC&Format=JSON&Version=2015-04-01"
-				     "&Timestamp=");
-	if (r == 0)
-		r = object_url_encode(&chain->url, stamp, false);
-	if (r == 0)
-		r = append_form(&chain->body, "RoleArn", chain->source.role);
-	if (r == 0)
-		r = append_form(&chain->body, "OIDCProviderArn", chain->source.provider);
-	if (r == 0)
-		r = append_form(&chain->body, "OIDCToken", buffer_string(&token));
-	if (r == 0)
-		r = append_form(&chain->body, "RoleSessionName", chain->source.session);
-	if (r == 0)
-		r = append_form(&chain->body, "DurationSeconds", "3600");
-	return r < 0 ? error_errno(err, r, "ask STS") : 0;
-}
-
 static int build_url(struct oss_chain *chain, struct error *err)
 {
 	int r = 0;
 
 	switch (chain->step) {
 	case STEP_OIDC:
-		return build_oidc(chain, err);
+		return sts_request(&chain->source, &chain->url, &chain->body, err);
 	case STEP_METADATA_TOKEN:
 		r = buffer_append_string(&chain->url, METADATA "/api/token");
 		break;
@@ -459,6 +412,11 @@ bool oss_chain_refresh(struct oss_chain *chain)
 {
 	if (chain->expires_s == 0)
 		return false;
+	/* Several requests that were under way complain. */
+	if (chain->refreshed_ms != 0 && chain->error.code == 0 &&
+	    clock_now_ms() - chain->refreshed_ms < RENEW_PAUSE_MS)
+		return true;
+	chain->refreshed_ms = clock_now_ms();
 	begin(chain);
 	return true;
 }
