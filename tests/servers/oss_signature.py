@@ -2,7 +2,7 @@
 
 Published by Alibaba Cloud in the OSS API reference, "Include a V1 signature in the Authorization
 header" and "Include a V4 signature in the Authorization header". Both examples of these pages, and
-those of the SDKs' own tests, are in tests/integration/test_oss_server.py.
+those of the SDKs' own tests, are in tests/integration/test_servers_oss.py.
 """
 
 from __future__ import annotations
