@@ -240,6 +240,7 @@ def test_server_without_version_1(store: Store, oss: OssServer, tmp_path: Path) 
     store.env = {}
     result = store.bad("key", "get", tmp_path / "out")
     assert "InvalidArgument, status 400, permanent" in result.error and result.attempts == 1
+    assert result.error.endswith("because the endpoint names no region: OSS_REGION would")
 
 
 @pytest.mark.parametrize("version", [1, 4])

@@ -396,7 +396,7 @@ static int locate_rules(const char *data, size_t size, struct object_xml_rules *
 		rules->rules[i].size = (size_t)(last + 7 - first);
 		p = last + 7;
 	}
-	return 0;
+	return memmem(p, (size_t)(end - p), "<Rule>", 6) ? -EBADMSG : 0;
 }
 
 int object_xml_parse_rules(const char *data, size_t size, struct object_xml_rules *ret,

@@ -72,23 +72,28 @@ static enum error_class judge(struct object_client *base, const struct object_ca
 	}
 }
 
-static void explain(const struct object_client *client, const struct object_call *call,
+static void explain(const struct object_client *base, const struct object_call *call,
 		    const struct http_response *response, const struct object_failure *failure,
 		    struct error *err)
 {
+	const struct oss_client *client = (const struct oss_client *)base;
 	const struct object_xml_error *error = &failure->error;
 	char header[OBJECT_CODE_MAX];
 	const char *id = *error->request_id ? error->request_id :
 					      http_response_header(response, "x-oss-request-id",
 								   header, sizeof(header));
 
-	(void)client;
 	(void)call;
 	if (id)
 		error_append(err, "; request id %s%s%s", id, *error->ec ? ", cause " : "",
 			     error->ec);
 	if (*error->endpoint)
 		error_append(err, "; the bucket's endpoint is %s", error->endpoint);
+	/* Accounts and buckets of today know version 4 only. */
+	if (client->config.region[0] == '\0' && !base->is_accepted &&
+	    (failure->status == 400 || failure->status == 403))
+		error_append(err, "; signed with version 1, because the endpoint names no region: "
+				  "OSS_REGION would");
 }
 
 const struct object_protocol oss_protocol = {

@@ -228,6 +228,8 @@ static void on_answer(struct http_transfer *transfer, const struct http_response
 		after_token(chain, response);
 	else
 		proceed(chain, response);
+	if (response && response->body.data)
+		explicit_bzero(response->body.data, response->body.size);
 	http_transfer_free(transfer);
 }
 
