@@ -163,6 +163,8 @@ class Facts:
         found = []
         if self.plan.deadline is not None:
             found = [Possible(15, aux.started), Possible(9, aux.started + self.grace)]
+        # One that has not come is asked to end when it does.
+        found += [Possible(15, stop.since) for stop in self.aux_stops()]
         # min(g/2, max(5 s, g/5)) of the grace period are kept for saving: half of such short ones.
         found += [Possible(9, stop.since + self.grace // 2) for stop in self.aux_stops()]
         return found

@@ -56,10 +56,16 @@ def _check_code(facts: Facts, life: Life) -> Iterator[str]:
         yield f"ended with {life.code}: {life.message!r}"
     elif life.code == 64 and not life.message:
         yield "ended with 64 and does not say why"
-    elif life.code == 0 and life.message not in ("", DEADLINE_MESSAGE):
+    elif life.code == 0 and not _is_plain(facts, life.message):
         yield f"ended with 0 and the message {life.message!r}"
     if life.message == DEADLINE_MESSAGE and facts.plan.deadline is None:
         yield "speaks of a deadline that there is not"
+
+
+def _is_plain(facts: Facts, message: str) -> bool:
+    """What a `wait` says that has had no trouble itself."""
+    lost = any(f"{c.name} was killed" in message for c in facts.plan.mains)
+    return message in ("", DEADLINE_MESSAGE) or lost
 
 
 def _check_report(facts: Facts, life: Life) -> Iterator[str]:

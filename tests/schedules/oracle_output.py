@@ -60,21 +60,18 @@ def check_output(facts: Facts, container: Container, life: Life) -> Iterator[str
     is_lenient = container.has_terminal or is_cut
     for text in _check_lines(life, life.output, 0, is_cut, is_lenient):
         yield f"output: {text}"
+    if life.kept_combined is not None:
+        yield "`combined` was kept, though no logs are archived"
     if not facts.plan.is_captured:
-        if life.kept_stdout is not None or life.kept_combined is not None:
+        if life.kept_stdout is not None:
             yield "its output was kept, though nobody wants it"
         return
-    if facts.removed(f"ctr/{life.name}/stdout", f"ctr/{life.name}/combined"):
+    if facts.removed(f"ctr/{life.name}/stdout"):
         return
-    last = len(life.attempts) - 1
-    # One that died before it could say that it ran has emptied `stdout`, too.
+    if life.kept_stdout is None and life.attempts:
+        yield "stdout is missing"
+    # One that died before it could say that it ran has emptied it, too.
     is_another = life.log.count("sub-process exited") > len(life.attempts)
-    for name, data, first in (
-        ("stdout", life.kept_stdout, last),
-        ("combined", life.kept_combined, 0),
-    ):
-        if data is None and life.attempts:
-            yield f"{name} is missing"
-        is_cut = was_killed or (is_another and name == "stdout")
-        for text in _check_lines(life, data or b"", first, is_cut, is_lenient):
-            yield f"{name}: {text}"
+    last, is_cut = len(life.attempts) - 1, was_killed or is_another
+    for text in _check_lines(life, life.kept_stdout or b"", last, is_cut, is_lenient):
+        yield f"stdout: {text}"
