@@ -13,6 +13,10 @@ from tests.lab import ROOT, Lab
 # No test may hang the run; the slowest one takes a small part of this.
 TEST_SECONDS = 180
 
+# A shell that runs the tests in the background has these two ignored, and all their children would.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+
 
 @pytest.fixture(scope="session")
 def argoexec() -> str:
