@@ -1,4 +1,4 @@
-/* What an S3 server answers. Required: texts within their limits, printable on one line, regions and
+/* What an S3 or OSS server answers. Required: texts within their limits, printable on one line, regions and
  * keys fit for use; a refusal leaves nothing behind. */
 #include "executor/artifact/object/list.h"
 #include "executor/artifact/object/url.h"
@@ -42,18 +42,43 @@ static void check_error_document(const char *data, size_t size)
 		return;
 	fuzz_check_line(error.code);
 	fuzz_check_line(error.message);
+	fuzz_check_line(error.request_id);
+	fuzz_check_line(error.ec);
+	fuzz_check_line(error.endpoint);
 	fuzz_require(!error.region[0] || object_url_is_region(error.region));
+}
+
+/* Rules lie in the document one behind the other: they are copied from there. */
+static void check_rules(const char *data, size_t size)
+{
+	struct object_xml_rules rules;
+	struct error err = ERROR_NONE;
+	int r = object_xml_parse_rules(data, size, &rules, &err);
+	size_t end = 0;
+
+	check_outcome(r, &err);
+	fuzz_require(r == 0 || (!rules.rules && rules.count == 0));
+	for (size_t i = 0; i < rules.count; i++) {
+		fuzz_require(rules.rules[i].offset >= end && rules.rules[i].size >= 13);
+		end = rules.rules[i].offset + rules.rules[i].size;
+		fuzz_require(end <= size);
+	}
+	object_xml_rules_done(&rules);
 }
 
 void fuzz_s3_xml(const char *data, size_t size)
 {
-	_cleanup_free_ char *id = NULL;
+	_cleanup_free_ char *id = NULL, *bucket = NULL;
 	char region[OBJECT_REGION_MAX] = "";
 	struct error err = ERROR_NONE;
 	int r;
 
 	check_list(data, size);
 	check_error_document(data, size);
+	check_rules(data, size);
+	r = object_xml_parse_first_bucket(data, size, &bucket, &err);
+	fuzz_require((r == 0) == (bucket != NULL));
+	check_outcome(r, &err);
 	r = object_xml_parse_upload(data, size, &id, &err);
 	fuzz_require((r == 0) == (id != NULL));
 	fuzz_require(!id || (*id && strlen(id) <= OBJECT_XML_TEXT_MAX));

@@ -32,7 +32,9 @@ static void check_encoding(const char *text)
 
 static void check_target(const struct s3_config *config, const char *region, bool has_path_style)
 {
-	const struct object_query query[] = { { "prefix", config->key }, { "a", "b" }, { NULL, NULL } };
+	const struct object_query query[] = { { "prefix", config->key },
+					      { "a", "b" },
+					      { NULL, NULL } };
 	const struct s3_target target = {
 		.config = config,
 		.region = region,
@@ -68,7 +70,8 @@ static void check_location(char *const lines[4])
 		fuzz_check_error(r, &err);
 	else
 		for (int style = 0; style < 2; style++)
-			check_target(&config, object_url_is_region(lines[3]) ? lines[3] : "", style);
+			check_target(&config, object_url_is_region(lines[3]) ? lines[3] : "",
+				     style);
 	s3_config_done(&config);
 	if (s3_url_host_region(lines[0], region))
 		fuzz_require(object_url_is_region(region));
