@@ -230,9 +230,10 @@ build() {
 
 # Proves that every library links into a static-PIE program and has the features that we rely on.
 verify() {
-	local work=$root/work/$arch-verify feature
+	local work=$root/work/$arch-verify feature features
+	features=$("$prefix/bin/curl-config" --features)
 	for feature in SSL libz AsynchDNS HTTP2 UnixSockets; do
-		"$prefix/bin/curl-config" --features | grep -qx "$feature" || die "libcurl lacks $feature"
+		grep -qx "$feature" <<<"$features" || die "libcurl lacks $feature"
 	done
 	mkdir -p "$work"
 	cat >"$work/verify.c" <<-'PROGRAM'
