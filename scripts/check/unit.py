@@ -5,6 +5,7 @@ A binary that crashes, leaks or hangs counts as a failed test of its own.
 """
 
 import os
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -45,6 +46,9 @@ def run(binary: Path, results: Path) -> tuple[junit.Counts, str]:
 
 
 def main() -> int:
+    # A shell that runs this in the background has these two ignored, and all their children would.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     binaries = sorted(p for p in Path(sys.argv[1]).glob("test_*") if os.access(p, os.X_OK) and p.is_file())
     # A test whose source is gone leaves its binary behind.
     binaries = [p for p in binaries if Path("tests/unit", f"{p.name}.c").is_file()]
