@@ -252,6 +252,16 @@ static int write_body(struct control_connection *connection)
 											      0;
 }
 
+/* Somebody else's 202 is not out yet: signals wait for it, TERMINATOR_DELAY_MS at most. */
+static bool owes_acknowledgement(const struct control_listener *listener)
+{
+	for (const struct control_connection *c = listener ? listener->connections : NULL; c;
+	     c = c->next)
+		if (c->has_terminated)
+			return true;
+	return false;
+}
+
 static int send_answer(struct control_connection *connection)
 {
 	struct control *control = connection->listener->control;
@@ -270,7 +280,9 @@ static int send_answer(struct control_connection *connection)
 		connection->has_terminated = false;
 		control_count_acknowledgement(&control->statistics,
 					      now_us() - connection->started_us);
-		terminator_flush(control->model.terminator);
+		if (!owes_acknowledgement(&control->local) &&
+		    !owes_acknowledgement(control->remote))
+			terminator_flush(control->model.terminator);
 	}
 	if (r < 0 || connection->is_closing)
 		return -1;
