@@ -170,6 +170,9 @@ class Player:
             "ARGO_WORKFLOW_NAME": "w",
             **{name: value for name, value in os.environ.items() if name.endswith("SAN_OPTIONS")},
         }
+        # The leak check stops the process by ptrace: a SIGCONT at that moment can hold it for ever.
+        if "ASAN_OPTIONS" in values:
+            values["ASAN_OPTIONS"] += ":detect_leaks=0"
         if plan.is_supervised:
             name = "ARGO_INITLESS_POD" if container.role == "aux" else "ARGO_WAIT_FOR_READY"
             values[name] = "true"
