@@ -22,7 +22,7 @@
  *	file=MS:PATH:TEXT	writes TEXT to PATH
  *	message=TEXT	is its own termination message
  *
- * A line of the attempt A is "A:NUMBER:xxx", one of an orphan begins with "orphan".
+ * A line of the attempt A is "A:NUMBER:" and filling, one of an orphan begins with "orphan".
  */
 #include <errno.h>
 #include <fcntl.h>

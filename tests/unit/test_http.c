@@ -583,7 +583,7 @@ static void test_nobody_at_a_unix_socket(void **state)
 	struct http_fixture *f = *state;
 	struct http_request request = { .unix_path = "/nonexistent/socket" };
 
-	strcpy(f->url, "http://localhost/x");
+	snprintf(f->url, sizeof(f->url), "http://localhost/x");
 	setenv("HTTP_PROXY", "http://127.0.0.1:1", 1);
 	assert_int_equal(perform(f, request), -ENOENT);
 	unsetenv("HTTP_PROXY");
