@@ -83,10 +83,11 @@ bool companions_is_sidecar(const struct template *template, const char *name)
 	return find_named(json_get(template->json, "sidecars"), name) != NULL;
 }
 
-static int await(struct event_loop *loop, const char *root, const char *name, struct error *err)
+static int await(struct event_loop *loop, const char *root, const char *name, int *ret_code,
+		 struct error *err)
 {
 	struct companions dependency;
-	int code = 0, r;
+	int r;
 
 	r = companions_init(&dependency, loop, root, &name, 1, NULL, err);
 	if (r == 0 && event_loop_wait(loop, &dependency.have_ended) < 0)
@@ -94,14 +95,16 @@ static int await(struct event_loop *loop, const char *root, const char *name, st
 	companions_done(&dependency);
 	if (r < 0)
 		return r;
-	if (files_read_exit_code(root, name, &code) < 0)
+	if (files_read_exit_code(root, name, ret_code) < 0)
 		return error_set(err, -EINVAL, "dependency %s left no readable exit code", name);
-	return code == 0 ? 0 :
-			   error_set(err, -ECHILD, "dependency %s exited with code %d", name, code);
+	return *ret_code == 0 ? 0 :
+				error_set(err, -ECHILD, "dependency %s exited with code %d", name,
+					  *ret_code);
 }
 
 int companions_await_dependencies(const struct template *template, const char *name,
-				  struct event_loop *loop, const char *root, struct error *err)
+				  struct event_loop *loop, const char *root, int *ret_code,
+				  struct error *err)
 {
 	struct json_object *list = json_get(companions_find_member(template, name), "dependencies");
 	int r = 0;
@@ -117,7 +120,7 @@ int companions_await_dependencies(const struct template *template, const char *n
 				"no such container",
 				name, i);
 		else
-			r = await(loop, root, dependency, err);
+			r = await(loop, root, dependency, ret_code, err);
 	}
 	return r;
 }

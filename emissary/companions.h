@@ -34,7 +34,8 @@ bool companions_is_sidecar(const struct template *template, const char *name);
 /*
  * Waits for the dependencies of the containerSet member `name`, one after the other. 0 when all of
  * them ended with 0 (or there are none), -ECHILD when one did not ("dependency a exited with
- * code 3"), -ECANCELED.
+ * code 3"; the code is in *ret_code), -ECANCELED.
  */
 int companions_await_dependencies(const struct template *template, const char *name,
-				  struct event_loop *loop, const char *root, struct error *err);
+				  struct event_loop *loop, const char *root, int *ret_code,
+				  struct error *err);

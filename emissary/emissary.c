@@ -49,6 +49,7 @@ struct emissary {
 	struct companions mains; /* for a sidecar: whom it serves */
 	struct event_timer sidecar_kill;
 	int stopped_by; /* the first signal that asked for the end; 0 = none */
+	int dependency_code; /* of the dependency that failed; else 0 */
 	bool is_watching;
 	bool is_before_main; /* the supervisor has not prepared the pod: a failure is 65 */
 	bool is_started; /* from now on signals belong to the command */
@@ -348,7 +349,7 @@ static int watch_mains(struct emissary *self, struct error *err)
 static int await_turn(struct emissary *self, struct error *err)
 {
 	int r = companions_await_dependencies(self->template, self->environment.container_name,
-					      self->loop, ROOT, err);
+					      self->loop, ROOT, &self->dependency_code, err);
 
 	if (r == 0)
 		r = watch_mains(self, err);
@@ -372,6 +373,15 @@ static int run_and_collect(struct emissary *self, int *ret_code, struct error *e
 	return is_main ? collect_outputs(self->template, ROOT, &self->role->log, err) : 0;
 }
 
+/*
+ * A stop reaches a member and its dependency in any order: seeing the dependency's end before our
+ * own signal must not make a failure of our own out of an interruption.
+ */
+static bool was_stopped(int code)
+{
+	return code == 128 + SIGTERM || code == 128 + SIGKILL;
+}
+
 static int fail(struct emissary *self, const struct error *err)
 {
 	int code = ROLE_FAILED;
@@ -380,6 +390,8 @@ static int fail(struct emissary *self, const struct error *err)
 		code = ROLE_BEFORE_MAIN;
 	else if (self->stopped_by && !self->is_started)
 		code = 128 + self->stopped_by;
+	else if (was_stopped(self->dependency_code))
+		code = self->dependency_code;
 	failure_report(self->role, err);
 	return code;
 }

@@ -62,9 +62,10 @@ def stalled(grace: int, script: str = WRITES, kind: str = "pipe") -> Iterator[tu
         options["stdin"] = write_fd
     else:
         read_fd, write_fd = small_pipe()
-    with start("sh", "-c", script, stdout=write_fd, **options) as process:
+    began = Path("/tmp/began")  # the child itself may come and go between two looks
+    with start("sh", "-c", f">{began}; {script}", stdout=write_fd, **options) as process:
         os.close(write_fd)
-        first_child(process.pid)
+        until(began.exists)
         until(lambda: not children(process))
         yield process, read_fd
 
