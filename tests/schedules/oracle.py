@@ -15,7 +15,7 @@ from tests.schedules.oracle_output import check_output
 from tests.schedules.plan import AUX, Container
 from tests.schedules.record import Life
 
-STOPPED = ("137", "143")  # what a member takes over from its dependency
+STOPPED = {"137", "143"}  # what a member takes over from its dependency
 TEMPORARY = (".tmp", ".tmpdir", ".new")
 
 
@@ -72,8 +72,11 @@ def allowed_codes(facts: Facts, container: Container, life: Life) -> set[int]:
         codes.add(64)
     for name in container.dependencies:
         other = facts.record.lives.get(name)
-        if not other or other.exit_code != "0" or facts.removed(f"ctr/{name}/exitcode"):
-            codes |= {int(other.exit_code)} if other and other.exit_code in STOPPED else {64}
+        is_removed = facts.removed(f"ctr/{name}/exitcode")
+        left = {other.exit_code, str(other.code)} if other else set()
+        codes |= {int(code) for code in STOPPED & left}
+        if is_removed or not other or other.exit_code not in STOPPED | {"0"}:
+            codes.add(64)
     aux = facts.record.lives.get(AUX)
     if facts.plan.is_supervised:
         is_stopped = any(p.signo in STOPS for p in possible)
