@@ -24,6 +24,18 @@ build() {
 	nice make SAN=address,undefined all unit-tests fuzz-replay
 }
 
+# run_again NAME BINARY: the few tests that failed, alone; 0 if all of them pass now.
+run_again() {
+	local name=$1 binary=$2 ids
+	mapfile -t ids < <($python scripts/check/again.py list "$results/$name.xml")
+	[ "${#ids[@]}" -gt 0 ] || return 1
+	stage "$name: again, alone: ${ids[*]}"
+	ARGOEXEC=$PWD/$binary $python -m pytest -q -p no:cacheprovider --junitxml="$scratch/again.xml" \
+		--basetemp="$scratch/$name-again" "${ids[@]}" </dev/null || true
+	[ -f "$scratch/again.xml" ] || return 1
+	$python scripts/check/again.py merge "$results/$name.xml" "$scratch/again.xml"
+}
+
 # pytest_stage NAME BINARY PYTEST-OPTION...: the integration tests with one binary.
 pytest_stage() {
 	local name=$1 binary=$2 status=0
@@ -32,6 +44,9 @@ pytest_stage() {
 	ARGOEXEC=$PWD/$binary $python -m pytest -q -p no:cacheprovider -o junit_suite_name="$name" \
 		--junitxml="$results/$name.xml" --basetemp="$scratch/$name" "$@" tests/integration </dev/null ||
 		status=$?
+	if [ "$status" -eq 1 ] && run_again "$name" "$binary"; then
+		status=0
+	fi
 	if [ "$status" -ne 0 ]; then
 		failed=1
 		[ -f "$results/$name.xml" ] || $python scripts/check/junit.py "$results/$name.xml" "$name" "pytest exit $status"
