@@ -40,9 +40,13 @@ static void finish(const char *name, int code)
 	assert_int_equal(files_write_exit_code(scratch_path(""), name, code, NULL), 0);
 }
 
+static int failed_code;
+
 static int await(const char *name)
 {
-	return companions_await_dependencies(template, name, loop, scratch_path(""), &err);
+	failed_code = 0;
+	return companions_await_dependencies(template, name, loop, scratch_path(""), &failed_code,
+					     &err);
 }
 
 static void test_who_is_who(void **state)
@@ -67,6 +71,7 @@ static void test_ended_dependencies(void **state)
 	finish("b", 3);
 	assert_int_equal(await("c"), -ECHILD);
 	assert_string_equal(err.message, "dependency b exited with code 3");
+	assert_int_equal(failed_code, 3);
 	scratch_write("ctr/b/exitcode", "junk");
 	assert_int_equal(await("c"), -EINVAL);
 	assert_string_equal(err.message, "dependency b left no readable exit code");
