@@ -1,5 +1,6 @@
 #include "init/loading.h"
 
+#include "executor/artifact/budget.h"
 #include "executor/http/retry.h"
 #include "executor/process/files.h"
 #include "executor/report/failure.h"
@@ -94,8 +95,12 @@ int loading_inputs(struct loading *loading, struct stage *stage, struct error *e
 	loading->http = http_client_new(loading->loop, &options, err);
 	if (!loading->http)
 		return err->code;
+	loading->budget = budget_new(BUDGET_CONNECTIONS, budget_bytes("/"));
+	if (!loading->budget)
+		return error_set(err, -ENOMEM, "out of memory");
 	stage->store = (struct store_context){ .loop = loading->loop,
 					       .http = loading->http,
+					       .budget = loading->budget,
 					       .log = &loading->role->log,
 					       .secret_directory = STAGE_SECRETS };
 	return load_inputs(stage, err);
@@ -120,6 +125,7 @@ int loading_fail(const struct loading *loading, struct error *err)
 
 void loading_release(struct loading *loading)
 {
+	budget_free(loading->budget);
 	http_client_free(loading->http);
 	template_free(loading->template);
 	signals_done(&loading->signals);

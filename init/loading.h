@@ -15,6 +15,7 @@ struct loading {
 	struct template *template;
 	struct event_loop *loop;
 	struct http_client *http;
+	struct transfer_budget *budget;
 	struct signals signals;
 	/* Each signal, also those that then cancel the loop; may be NULL. */
 	void (*on_signal)(struct loading *loading, const struct signalfd_siginfo *info);

@@ -1,5 +1,6 @@
 #include "wait/auxiliary.h"
 
+#include "executor/artifact/budget.h"
 #include "executor/base/cleanup.h"
 #include "executor/base/text.h"
 #include "executor/base/version.h"
@@ -189,6 +190,9 @@ static int set_up_reporting(struct auxiliary *self, struct error *err)
 	self->http = http_client_new(self->loop, &http, err);
 	if (!self->http)
 		return err->code;
+	self->budget = budget_new(BUDGET_CONNECTIONS, budget_bytes("/"));
+	if (!self->budget)
+		return error_set(err, -ENOMEM, "out of memory");
 	self->kube = kube_client_new(self->http, &self->config, self->pattern);
 	if (!self->kube)
 		return error_set(err, -ENOMEM, "out of memory");
@@ -228,6 +232,7 @@ struct stage auxiliary_stage(struct auxiliary *self)
 		.log = self->log,
 		.store = { .loop = self->loop,
 			   .http = self->http,
+			   .budget = self->budget,
 			   .log = self->log,
 			   .secret_directory = STAGE_SECRETS,
 			   .container_directory = FILES_VAR_RUN_ARGO "/ctr" },
@@ -381,6 +386,7 @@ void auxiliary_release(struct auxiliary *self)
 	reporting_done(&self->reporting);
 	task_result_free(self->result);
 	kube_client_free(self->kube);
+	budget_free(self->budget);
 	http_client_free(self->http);
 	kube_config_done(&self->config);
 	transient_pattern_free(self->pattern);

@@ -15,6 +15,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct transfer_budget;
+
 /* Who wants to know how it goes; called on the loop while an operation runs. NULL = nobody. */
 struct store_observer {
 	/* An upload has these bytes more in the store: confirmed, never only sent. */
@@ -29,6 +31,8 @@ struct store_observer {
 struct store_context {
 	struct event_loop *loop;
 	struct http_client *http;
+	/* What all transfers of the process share; NULL = no limit but each store's own. */
+	struct transfer_budget *budget;
 	const struct log *log;
 	const char *secret_directory; /* "/argo/secret": <directory>/<secret name>/<key> */
 	struct store_observer observer;

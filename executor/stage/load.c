@@ -5,10 +5,12 @@
 #include "executor/base/cleanup.h"
 #include "executor/base/fd.h"
 #include "executor/base/path.h"
-#include "executor/base/text.h"
 #include "executor/event/fibers.h"
+#include "executor/stage/counted.h"
+#include "executor/stage/landing.h"
 #include "executor/stage/permissions.h"
 #include "executor/stage/place.h"
+#include "executor/stage/prefix.h"
 #include "executor/template/location.h"
 #include "executor/template/template_check.h"
 
@@ -22,7 +24,6 @@
  * (`raw`) has always been writable for everybody in Argo. */
 #define FILE_MODE 0644
 #define RAW_FILE_MODE 0666
-#define DIRECTORY_MODE 0755
 
 struct loading {
 	const struct stage *stage;
@@ -32,30 +33,6 @@ struct loading {
 	mode_t file_mode;
 	struct place place;
 };
-
-/* Counts what it passes on. */
-struct counted_reader {
-	struct reader reader;
-	struct reader *source;
-	const struct loading *loading;
-};
-
-static ssize_t read_counted(struct reader *base, void *data, size_t size, struct error *err)
-{
-	struct counted_reader *self = (struct counted_reader *)base;
-	ssize_t n = self->source->read(self->source, data, size, err);
-
-	if (n > 0)
-		ledger_move(self->loading->entry, (uint64_t)n);
-	return n;
-}
-
-static struct counted_reader count_bytes(const struct loading *loading, struct reader *source)
-{
-	return (struct counted_reader){ .reader.read = read_counted,
-					.source = source,
-					.loading = loading };
-}
 
 int load_files(const struct stage *stage, struct error *err)
 {
@@ -72,34 +49,9 @@ int load_files(const struct stage *stage, struct error *err)
 	return r < 0 ? error_prefix(err, r, "failed to stage files") : 0;
 }
 
-static int create_file(const char *path, mode_t mode, int *ret, struct error *err)
-{
-	if (unlink(path) < 0 && errno != ENOENT && errno != EISDIR)
-		return error_errno(err, -errno, "remove %s", path);
-	*ret = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
-	return *ret < 0 ? error_errno(err, -errno, "create %s", path) : 0;
-}
-
-/* Everything from the reader into a new file; no file after a failure. */
-static int write_file(const char *path, mode_t mode, struct reader *reader, struct error *err)
-{
-	struct fd_writer out;
-	int fd = -1, r = create_file(path, mode, &fd, err);
-
-	if (r < 0)
-		return r;
-	fd_writer_init(&out, fd, path);
-	r = stream_copy(reader, &out.writer, NULL, err);
-	if (close(fd) < 0 && r == 0)
-		r = error_errno(err, -errno, "write %s", path);
-	if (r < 0)
-		unlink(path);
-	return r;
-}
-
 static int load_plain(struct loading *self, struct reader *reader, struct error *err)
 {
-	int r = write_file(self->place.temporary, self->file_mode, reader, err);
+	int r = landing_write(self->place.temporary, self->file_mode, reader, err);
 
 	return r < 0 ? r : place_fill(&self->place, err);
 }
@@ -117,7 +69,7 @@ static int unpack_temporary_zip(struct loading *self, struct error *err)
 
 static int load_zip(struct loading *self, struct reader *reader, struct error *err)
 {
-	int r = write_file(self->place.temporary, self->file_mode, reader, err);
+	int r = landing_write(self->place.temporary, self->file_mode, reader, err);
 
 	return r < 0 ? r : unpack_temporary_zip(self, err);
 }
@@ -163,35 +115,6 @@ static int load_object(struct loading *self, struct reader *reader, struct error
 	return load_detected(self, reader, err);
 }
 
-/* One object of a prefix. */
-static int load_below(void *context, const char *relative, int64_t size, struct error *err)
-{
-	struct loading *self = context;
-	const struct store_operations *operations = self->store->operations;
-	struct counted_reader counted;
-	struct reader *reader = NULL;
-	char path[PATH_MAX_BYTES * 2];
-	int64_t length;
-	int r;
-
-	(void)size;
-	if ((size_t)snprintf(path, sizeof(path), "%s/%s", self->place.temporary, relative) >=
-	    PATH_MAX_BYTES)
-		return error_set(err, -ENAMETOOLONG, "object %.200s…: the path is too long",
-				 relative);
-	r = path_make_parents(path, DIRECTORY_MODE, err);
-	if (r == 0 && text_has_suffix(relative, "/"))
-		return path_make_directories(path, DIRECTORY_MODE, err);
-	if (r == 0)
-		r = operations->get_below(self->store, relative, &reader, &length, err);
-	counted = count_bytes(self, reader);
-	if (r == 0)
-		r = write_file(path, self->file_mode, &counted.reader, err);
-	if (reader)
-		operations->get_done(self->store, reader);
-	return r;
-}
-
 /* The key names no object: it may name a directory. */
 static int load_directory(struct loading *self, const struct error *not_found, struct error *err)
 {
@@ -204,9 +127,10 @@ static int load_directory(struct loading *self, const struct error *not_found, s
 	}
 	r = path_remove_tree(self->place.temporary, err);
 	if (r == 0)
-		r = path_make_directories(self->place.temporary, DIRECTORY_MODE, err);
+		r = path_make_directories(self->place.temporary, PREFIX_DIRECTORY_MODE, err);
 	if (r == 0)
-		r = operations->list(self->store, load_below, self, err);
+		r = prefix_load(self->stage->store.loop, self->store, self->place.temporary,
+				self->file_mode, self->entry, err);
 	if (r == 0 && self->artifact->archive != ARCHIVE_UNSET &&
 	    self->artifact->archive != ARCHIVE_NONE)
 		r = error_set(err, -EISDIR, "the key names a directory, not an archive");
@@ -321,7 +245,7 @@ static int fetch(struct loading *self, struct error *err)
 	r = operations->get(self->store, &reader, &size, err);
 	if (r == 0) {
 		ledger_expect(self->entry, size);
-		counted = count_bytes(self, reader);
+		counted_reader_init(&counted, reader, self->entry);
 		r = load_object(self, &counted.reader, err);
 		operations->get_done(self->store, reader);
 		return r;

@@ -6,21 +6,12 @@
 #include "executor/base/fd.h"
 #include "executor/base/path.h"
 #include "executor/stage/handover.h"
+#include "executor/stage/tree.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-
-/* Directories below one artifact; each costs a descriptor while its content goes up. */
-#define DEPTH_MAX 512
-
-struct tree {
-	const struct stage *stage;
-	struct store *store;
-	unsigned depth;
-};
 
 int upload_file(const struct stage *stage, const struct source *source, struct store *store,
 		const char *name, struct error *err)
@@ -33,70 +24,6 @@ int upload_file(const struct stage *stage, const struct source *source, struct s
 		return error_set(err, -ENOTSUP, "output artifacts of type %s are not supported",
 				 operations->type);
 	return operations->put_file(store, "", source->fd, source->size, name, err);
-}
-
-static int upload_tree(struct tree *tree, int fd, const char *prefix, struct error *err);
-
-static int upload_entry(struct tree *tree, int parent_fd, const char *name, const char *prefix,
-			struct error *err)
-{
-	char relative[PATH_MAX_BYTES];
-	_cleanup_close_ int fd =
-		openat(parent_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	struct stat st;
-
-	if ((size_t)snprintf(relative, sizeof(relative), "%s%s%s", prefix, *prefix ? "/" : "",
-			     name) >= sizeof(relative))
-		return error_set(err, -ENAMETOOLONG, "%.200s…: the path is too long", relative);
-	/* A link, a socket, a device: an object store has nothing like it. Gone: a race lost. */
-	if (fd < 0 && (errno == ELOOP || errno == ENXIO || errno == ENOENT)) {
-		log_warn(tree->stage->log, "Left out: neither a file nor a directory",
-			 log_string("path", relative));
-		return 0;
-	}
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return error_errno(err, -errno, "open %s", relative);
-	if (S_ISDIR(st.st_mode))
-		return upload_tree(tree, fd, relative, err);
-	if (!S_ISREG(st.st_mode)) {
-		log_warn(tree->stage->log, "Left out: neither a file nor a directory",
-			 log_string("path", relative));
-		return 0;
-	}
-	return tree->store->operations->put_file(tree->store, relative, fd, (uint64_t)st.st_size,
-						 name, err);
-}
-
-static int is_visible(const struct dirent *entry)
-{
-	return strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
-}
-
-/* Every regular file below, in lexical order, and the directories where the store knows any. */
-static int upload_tree(struct tree *tree, int fd, const char *prefix, struct error *err)
-{
-	const struct store_operations *operations = tree->store->operations;
-	struct dirent **entries = NULL;
-	int count, r = operations->put_directory ?
-			       operations->put_directory(tree->store, prefix, err) :
-			       0;
-
-	if (r < 0)
-		return r;
-	if (++tree->depth > DEPTH_MAX)
-		return error_set(err, -ELOOP, "%.200s: more than %d directories deep", prefix,
-				 DEPTH_MAX);
-	count = scandirat(fd, ".", &entries, is_visible, alphasort);
-	if (count < 0)
-		return error_errno(err, -errno, "read directory %s", *prefix ? prefix : ".");
-	for (int i = 0; i < count; i++) {
-		if (r == 0)
-			r = upload_entry(tree, fd, entries[i]->d_name, prefix, err);
-		free(entries[i]);
-	}
-	free(entries);
-	tree->depth--;
-	return r;
 }
 
 /* One file as it is: its size is known beforehand, unlike that of what is packed on the way. */
@@ -113,8 +40,6 @@ static int upload_plain(const struct stage *stage, const struct template_artifac
 			const struct source *source, struct store *store, const char *name,
 			struct error *err)
 {
-	struct tree tree = { .stage = stage, .store = store };
-
 	if (store->operations->save_path)
 		return handover_place(source, store, err);
 	if (!source->is_directory)
@@ -122,7 +47,7 @@ static int upload_plain(const struct stage *stage, const struct template_artifac
 	if (!store->operations->put_file)
 		return error_set(err, -ENOTSUP, "output artifacts of type %s are not supported",
 				 store->operations->type);
-	return upload_tree(&tree, source->fd, "", err);
+	return tree_upload(stage, store, source->fd, err);
 }
 
 /* Packed on the way: nothing of it touches the disk. */

@@ -246,14 +246,14 @@ class Pages:
 
 
 def test_a_prefix_of_more_than_a_page(lab: Lab, tmp_path: Path) -> None:
-    """Two pages of a listing; one GET for each object, no HEAD, one connection."""
+    """Two pages of a listing; one GET for each object, no HEAD, 16 connections."""
     with Pages(1001) as store:
         place = location(lab, "many", store.endpoint, region="us-east-1")
         found = loaded(Step(lab, inputs=[artifact("m", "/in/m", place)]), tmp_path) / "m"
     assert sorted(os.listdir(found)) == store.names
     assert all((found / name).read_text() == f"many/{name}" for name in store.names)
     assert {verb for verb, _path, _port in store.requests} == {"GET"}
-    assert len({port for _verb, _path, port in store.requests}) == 1
+    assert len({port for _verb, _path, port in store.requests}) <= 16
     assert len(store.requests) == 1 + 2 + 1001
 
 

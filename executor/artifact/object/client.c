@@ -1,5 +1,6 @@
 #include "executor/artifact/object/client.h"
 
+#include "executor/artifact/budget.h"
 #include "executor/artifact/object/crc64.h"
 
 #include <errno.h>
@@ -17,7 +18,9 @@ int object_client_init(struct object_client *client, const struct object_protoco
 {
 	int r;
 
-	*client = (struct object_client){ .protocol = protocol, .context = *context };
+	*client = (struct object_client){ .protocol = protocol,
+					  .context = *context,
+					  .is_free = true };
 	r = retry_policy_from_environment(&client->policy, err);
 	if (r == 0)
 		r = transient_pattern_from_environment(&client->transient, err);
@@ -39,6 +42,33 @@ void object_client_done(struct object_client *client)
 	free(client->crc);
 	client->transient = NULL;
 	client->crc = NULL;
+}
+
+static int make_ready(struct object_client *client, bool for_put, struct error *err)
+{
+	int r = 0;
+
+	if (for_put && !client->is_put_ready) {
+		r = client->protocol->prepare_put(client, err);
+		client->is_put_ready = r == 0;
+	}
+	return r < 0 ? r : client->protocol->make_ready(client, err);
+}
+
+int object_client_make_ready(struct object_client *client, bool for_put, struct error *err)
+{
+	int r = 0;
+
+	while (r == 0 && !client->is_free)
+		r = event_loop_wait(client->context.loop, &client->is_free);
+	if (r == -ECANCELED)
+		return event_loop_cancelled_error(err);
+	if (r < 0)
+		return error_errno(err, r, "wait for the store");
+	client->is_free = false;
+	r = make_ready(client, for_put, err);
+	client->is_free = true;
+	return r;
 }
 
 const char *object_describe(const struct object_client *client, const struct object_call *call,
@@ -130,11 +160,16 @@ static int attempt(struct object_client *client, const struct object_call *call,
 		   struct http_response *response, struct error *err)
 {
 	struct object_request request = { 0 };
+	struct transfer_claim claim = { 0 };
 	char description[OBJECT_OPERATION_MAX];
-	int r = client->protocol->prepare(client, call, &request, err);
+	int r = budget_wait(&claim, client->context.budget, client, 1, 0, client->context.loop,
+			    err);
 
 	if (r == 0)
+		r = client->protocol->prepare(client, call, &request, err);
+	if (r == 0)
 		r = http_perform(client->context.http, &request.http, response, err);
+	budget_return(&claim);
 	object_request_done(&request);
 	return r < 0 ? error_prefix(err, r, "%s", object_describe(client, call, description)) : 0;
 }

@@ -57,6 +57,7 @@ struct object_client {
 	int64_t clock_offset_s; /* server's clock minus ours, once it has complained */
 	bool is_accepted; /* some request was: its signature is good */
 	bool is_put_ready; /* prepare_put has succeeded */
+	bool is_free; /* nobody is in make_ready or prepare_put */
 	struct crc64_table *crc; /* NULL = the protocol has no checksums */
 	unsigned checksum_failures;
 };
@@ -65,6 +66,10 @@ struct object_client {
 int object_client_init(struct object_client *client, const struct object_protocol *protocol,
 		       const struct store_context *context, struct error *err);
 void object_client_done(struct object_client *client);
+
+/* The protocol's make_ready, with for_put after its prepare_put: whatever is not known yet is found
+ * out once, however many operations begin together. */
+int object_client_make_ready(struct object_client *client, bool for_put, struct error *err);
 
 /* How a call failed, for those who act on particular codes. */
 struct object_failure {

@@ -1,5 +1,6 @@
 #include "executor/artifact/object/get.h"
 
+#include "executor/artifact/budget.h"
 #include "executor/artifact/object/checksum.h"
 #include "executor/artifact/object/crc64.h"
 #include "executor/base/cleanup.h"
@@ -24,6 +25,7 @@ struct object_reader {
 	struct object_call call;
 	struct object_request request;
 	struct http_transfer *transfer;
+	struct transfer_claim claim; /* for it, and for what is kept */
 	struct retry retry;
 
 	struct buffer data; /* received */
@@ -213,7 +215,10 @@ static int start(struct object_reader *self, struct error *err)
 	self->call.if_match = self->is_known && self->etag[0] ? self->etag : NULL;
 	self->is_checked = false;
 	self->error = ERROR_NONE;
-	r = self->client->protocol->prepare(self->client, &self->call, &self->request, err);
+	r = budget_wait(&self->claim, self->client->context.budget, self->client, 1,
+			OBJECT_READ_AHEAD_BYTES, self->client->context.loop, err);
+	if (r == 0)
+		r = self->client->protocol->prepare(self->client, &self->call, &self->request, err);
 	if (r < 0)
 		return r;
 	self->request.http.on_data = on_data;
@@ -229,6 +234,7 @@ static int restart(struct object_reader *self, struct error *err)
 		retry_begin(&self->retry, &self->client->policy, self->client->context.loop,
 			    self->client->context.log, self->description);
 	self->failed_at = self->position;
+	budget_return(&self->claim);
 	if (!retry_again(&self->retry, &self->error)) {
 		*err = self->error;
 		return err->code;
@@ -281,6 +287,7 @@ void object_get_done(struct reader *reader)
 	if (!self)
 		return;
 	stop(self);
+	budget_return(&self->claim);
 	buffer_done(&self->data);
 	free(self->key);
 	free(self);
@@ -291,7 +298,7 @@ int object_get(struct object_client *client, const char *key, struct reader **re
 {
 	struct object_reader *self;
 	struct error own = ERROR_NONE;
-	int r = client->protocol->make_ready(client, err);
+	int r = object_client_make_ready(client, false, err);
 
 	if (r < 0)
 		return r;

@@ -160,7 +160,7 @@ int object_list(struct object_client *client, const char *prefix,
 	_cleanup_(mark_done) struct mark mark = { 0 };
 	_cleanup_free_ char *token = NULL;
 	bool is_any = false;
-	int r = client->protocol->make_ready(client, err);
+	int r = object_client_make_ready(client, false, err);
 
 	while (r == 0 && page.is_truncated) {
 		r = get_page(client, prefix, token, &page, err);

@@ -33,6 +33,7 @@ static void stop(struct object_part *part)
 {
 	http_transfer_free(TAKE_PTR(part->transfer));
 	object_request_done(&part->request);
+	budget_return(&part->claim);
 }
 
 /* Ends the part: with success if part->error is none. */
@@ -98,12 +99,8 @@ static void on_answer(struct http_transfer *transfer, const struct http_response
 		finish(part);
 }
 
-/* Runs on the loop for the first attempt too, so that a failure is never reported from inside
- * object_part_start(). */
-static void on_timer(struct event_timer *timer)
+static void send_it(struct object_part *part)
 {
-	struct object_part *part =
-		(struct object_part *)((char *)timer - offsetof(struct object_part, timer));
 	struct object_client *client = part->upload->client;
 	int r;
 
@@ -118,6 +115,30 @@ static void on_timer(struct event_timer *timer)
 	error_prefix(&part->error, part->error.code, "%s", part->description);
 	stop(part);
 	fail_attempt(part);
+}
+
+static void on_granted(struct transfer_claim *claim)
+{
+	struct object_part *part =
+		(struct object_part *)((char *)claim - offsetof(struct object_part, claim));
+
+	event_timer_set(&part->timer, 0);
+}
+
+/* Runs on the loop for the first attempt too, so that a failure is never reported from inside
+ * object_part_start(). */
+static void on_timer(struct event_timer *timer)
+{
+	struct object_part *part =
+		(struct object_part *)((char *)timer - offsetof(struct object_part, timer));
+	struct object_client *client = part->upload->client;
+
+	if (!part->claim.is_granted) {
+		part->claim.on_granted = on_granted;
+		budget_claim(&part->claim, client->context.budget, client, 1, 0);
+	}
+	if (part->claim.is_granted)
+		send_it(part);
 }
 
 int object_part_init(struct object_part *part, void (*callback)(struct object_part *part),

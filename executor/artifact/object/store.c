@@ -70,16 +70,11 @@ int object_store_get_below(struct store *base, const char *relative, struct read
 
 /* --- Writing ---------------------------------------------------------------------------------- */
 
-/* What comes before the first request that stores something. */
 static int prepare_put(struct object_client *client, struct error *err)
 {
 	int r = check_key(client, err);
 
-	if (r == 0 && !client->is_put_ready) {
-		r = client->protocol->prepare_put(client, err);
-		client->is_put_ready = r == 0;
-	}
-	return r < 0 ? r : client->protocol->make_ready(client, err);
+	return r < 0 ? r : object_client_make_ready(client, true, err);
 }
 
 static int key_below(const struct object_client *client, const char *relative, const char *suffix,

@@ -4,6 +4,7 @@
 #include "executor/artifact/object/crc64.h"
 #include "executor/base/cleanup.h"
 #include "executor/base/text.h"
+#include "executor/http/digest.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -129,9 +130,40 @@ static int judge_complete(const struct object_call *call, const struct http_resp
 	return r;
 }
 
+/* What Amazon and most others make of the parts' MD5 ETags; false where these are something else. */
+static bool expect_etag(const struct object_upload *upload, char etag[OBJECT_ETAG_MAX])
+{
+	_cleanup_(digest_freep) struct digest *digest = digest_new(DIGEST_MD5);
+	uint8_t md5[DIGEST_MD5_BYTES];
+	char hex[2 * DIGEST_MD5_BYTES + 1];
+	int r = digest ? 0 : -ENOMEM;
+
+	for (unsigned i = 0; i < upload->count && r == 0; i++) {
+		const char *part = upload->parts[i].etag;
+
+		if (strlen(part) != 2 * DIGEST_MD5_BYTES + 2 || *part != '"')
+			return false;
+		for (size_t j = 0; j < DIGEST_MD5_BYTES; j++) {
+			const char pair[] = { part[1 + 2 * j], part[2 + 2 * j], '\0' };
+			char *end;
+
+			md5[j] = (uint8_t)strtoul(pair, &end, 16);
+			if (end != pair + 2)
+				return false;
+		}
+		r = digest_update(digest, md5, sizeof(md5));
+	}
+	if (r == 0)
+		r = digest_finish(digest, md5);
+	snprintf(etag, OBJECT_ETAG_MAX, "\"%s-%u\"", digest_hex(md5, sizeof(md5), hex),
+		 upload->count);
+	return r == 0;
+}
+
 /* An answer may get lost after the server has done its work; it then knows the object, but not the
- * upload. Size and number of parts (Amazon's and others' ETags end with it) recognise ours. */
-static bool is_object_there(const struct object_upload *upload)
+ * upload. Size, number of parts (Amazon's and others' ETags end with it) and checksum recognise ours;
+ * where nobody knows of a lost answer, the ETag must be the one that these parts make. */
+static bool is_object_there(const struct object_upload *upload, bool is_answer_lost)
 {
 	const struct object_call call = {
 		.operation = "look at",
@@ -139,8 +171,8 @@ static bool is_object_there(const struct object_upload *upload)
 		.key = upload->key,
 	};
 	struct http_response response;
-	char etag[OBJECT_ETAG_MAX], suffix[16];
-	bool is_there;
+	char etag[OBJECT_ETAG_MAX], expected[OBJECT_ETAG_MAX], suffix[16];
+	bool is_there, is_sure = is_answer_lost || upload->client->crc;
 	int r = object_perform(upload->client, &call, &response, NULL, NULL);
 
 	snprintf(suffix, sizeof(suffix), "-%u\"", upload->count);
@@ -149,6 +181,8 @@ static bool is_object_there(const struct object_upload *upload)
 		   text_has_suffix(etag, suffix) &&
 		   object_checksum_check(upload->client, &response, checksum_of(upload), NULL) == 0;
 	http_response_done(&response);
+	if (is_there && !is_sure)
+		is_there = expect_etag(upload, expected) && strcmp(etag, expected) == 0;
 	return is_there;
 }
 
@@ -176,10 +210,9 @@ int object_upload_complete(struct object_upload *upload, bool *ret_is_gone, stru
 	call.body = (struct http_body){ .data = body.data, .size = body.size };
 	r = object_perform(upload->client, &call, &response, &failure, err);
 	http_response_done(&response);
-	/* libcurl itself repeats a request whose connection was old. Where checksums tell, ours is
-	 * recognised even so. */
+	/* Also after a single attempt: libcurl itself repeats a request whose connection was old. */
 	if (r < 0 && strcmp(code, "NoSuchUpload") == 0 &&
-	    (failure.attempts > 1 || upload->client->crc) && is_object_there(upload))
+	    is_object_there(upload, failure.attempts > 1))
 		r = 0;
 	if (r < 0)
 		*ret_is_gone = strcmp(code, "NoSuchUpload") == 0 ||

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "executor/artifact/budget.h"
 #include "executor/artifact/object/client.h"
 
 #include <stdint.h>
@@ -61,8 +62,9 @@ struct object_part {
 	struct object_call call;
 	struct object_request request;
 	struct http_transfer *transfer;
+	struct transfer_claim claim; /* for an attempt's connection */
 	struct retry retry;
-	struct event_timer timer; /* the pause before another attempt */
+	struct event_timer timer; /* the pause before another attempt; its turn has come */
 };
 
 int object_part_init(struct object_part *part, void (*callback)(struct object_part *part),
