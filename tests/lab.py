@@ -18,6 +18,7 @@ from typing import Any
 
 from tests.pod import ApiInfo, PodResult, PodRunner, shift_deadlines
 from tests.servers.kube_api import KubeApi
+from tests.servers.server import S3Server
 from tests.servers.swift import SwiftServer
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -44,12 +45,13 @@ class PodRun:
 class Lab:
     """An API server and an S3 server on loopback, and the pods that use them."""
 
-    def __init__(self, directory: Path, executor: str | None = None):
+    def __init__(self, directory: Path, executor: str | None = None, s3: S3Server | None = None):
+        """S3: a server to use, and to stop at the end, instead of a Swift of its own."""
         self.directory = directory
         self.executor = executor
         directory.mkdir(parents=True, exist_ok=True)
         self.api = KubeApi(directory / "api")
-        self.s3 = SwiftServer(directory / "swift")
+        self.s3 = s3 or SwiftServer(directory / "swift")
         self.s3.create_bucket(BUCKET)
 
     def __enter__(self) -> "Lab":

@@ -29,7 +29,8 @@ class ContainerResult:
     exit_code is what Kubernetes shows (128 + n after signal n), signal the number or 0.
     peak_memory: most that the memory cgroup was charged, page cache included.
     max_rss: peak resident size by wait4, never below that of the launching Python (about 10 MB).
-    peak_rss, peak_anonymous: sampled, only with sample_seconds.
+    peak_rss, peak_anonymous: sampled, only with sample_seconds: sums over the processes that were
+    there at the time, the first of what each of them took at most so far.
     io: /proc/PID/io over the container's whole life (wchar = bytes written by write calls,
     write_bytes = bytes dirtied on a block device).
     """

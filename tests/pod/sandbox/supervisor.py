@@ -318,7 +318,7 @@ class Supervisor:
             if not processes:
                 continue
             anonymous = sum(entry["anonymous"] for entry in processes)
-            peak_rss = max(entry["peak_rss"] for entry in processes)
+            peak_rss = sum(entry["peak_rss"] for entry in processes)
             child.peaks["anonymous"] = max(anonymous, child.peaks.get("anonymous", 0))
             child.peaks["rss"] = max(peak_rss, child.peaks.get("rss", 0))
 
