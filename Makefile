@@ -231,7 +231,7 @@ fuzz: build/.setup-tests fuzz-targets ## Fuzz one target: TARGET=control TIME=60
 	@/usr/bin/python3 -m tests.fuzz $(if $(TIME),--time $(TIME)) $(or $(TARGET),$(error TARGET= one of: $(FUZZ_TARGETS)))
 fuzz-all: build/.setup-tests fuzz-targets ## Fuzz every target for its time; goes on where it was stopped
 	@/usr/bin/python3 -m tests.fuzz --all
-bench: build/.setup-tests all probes ## Measure the bars
+bench: build/.setup-tests all probes ## Measure the bars: ROWS=out-1g,in-* (some), QUICK=1 (small), REFERENCE=/path (paired)
 	@scripts/bench.sh
 demo: build/.setup-demo all probes ## Run a two-step workflow's pods and show what they did (POD=file.json: yours)
 	@scripts/demo.sh $(POD)
