@@ -3,6 +3,7 @@
 #include "executor/base/cleanup.h"
 #include "executor/base/clock.h"
 #include "executor/http/http_internal.h"
+#include "executor/http/retry.h"
 
 #include <errno.h>
 #include <linux/sockios.h>
@@ -16,7 +17,7 @@
 /* How often the movement of bytes is looked at, as a share of the stall timeout. */
 #define STALL_CHECKS 4
 
-static void enter_curl(struct http_client *client)
+void http_client_enter(struct http_client *client)
 {
 	client->depth++;
 }
@@ -26,16 +27,17 @@ static void release_easy(struct http_transfer *transfer)
 {
 	struct http_client *client = transfer->client;
 
+	http_gate_leave(transfer);
 	if (!transfer->easy)
 		return;
-	enter_curl(client);
+	http_client_enter(client);
 	if (transfer->phase == HTTP_RUNNING)
 		curl_multi_remove_handle(client->multi, transfer->easy);
 	curl_easy_cleanup(TAKE_PTR(transfer->easy));
 	client->depth--;
 }
 
-static void finish(struct http_transfer *transfer)
+void http_transfer_finish(struct http_transfer *transfer)
 {
 	release_easy(transfer);
 	transfer->phase = HTTP_FINISHED;
@@ -76,7 +78,7 @@ static void fail_unwatched(struct http_client *client)
 		error_errno(&transfer->error, code, "watch a socket");
 		transfer->error.class = ERROR_TRANSIENT;
 		http_outcome_prefix(&transfer->request, &transfer->error);
-		finish(transfer);
+		http_transfer_finish(transfer);
 	}
 }
 
@@ -93,7 +95,7 @@ static void collect_results(struct http_client *client)
 			continue;
 		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &transfer);
 		http_outcome(transfer, result, &transfer->error);
-		finish(transfer);
+		http_transfer_finish(transfer);
 	}
 	fail_unwatched(client);
 }
@@ -110,7 +112,7 @@ static struct http_transfer *find_due(struct http_client *client)
 
 /* The way out of everything that may have moved a transfer. Callbacks run here, outside libcurl:
  * they may start and free transfers, and run the loop. */
-static void leave_curl(struct http_client *client)
+void http_client_leave(struct http_client *client)
 {
 	struct http_transfer *transfer;
 
@@ -135,9 +137,9 @@ static void act(struct http_client *client, curl_socket_t fd, int bits)
 	/* Only a callback inside libcurl that runs the loop, which http.h forbids, gets here. */
 	if (client->depth > 0)
 		return;
-	enter_curl(client);
+	http_client_enter(client);
 	curl_multi_socket_action(client->multi, fd, bits, &running);
-	leave_curl(client);
+	http_client_leave(client);
 }
 
 static void on_socket_event(struct event_source *source, uint32_t revents)
@@ -232,12 +234,12 @@ static void on_curl_deadline(struct event_timer *timer)
 }
 
 /* Gives a transfer to libcurl, which does nothing yet but arm its timer. */
-static void begin(struct http_transfer *transfer)
+void http_transfer_begin(struct http_transfer *transfer)
 {
 	struct http_client *client = transfer->client;
 	CURLMcode code;
 
-	enter_curl(client);
+	http_client_enter(client);
 	code = curl_multi_add_handle(client->multi, transfer->easy);
 	client->depth--;
 	transfer->phase = HTTP_RUNNING;
@@ -246,7 +248,7 @@ static void begin(struct http_transfer *transfer)
 	transfer->phase = HTTP_WAITING;
 	error_set(&transfer->error, -ENOMEM, "%s", curl_multi_strerror(code));
 	http_outcome_prefix(&transfer->request, &transfer->error);
-	finish(transfer);
+	http_transfer_finish(transfer);
 }
 
 /* Starts and resumes what was asked for inside libcurl, or by resume(), at a moment that allows. */
@@ -257,18 +259,18 @@ static void on_kick(struct event_timer *timer)
 
 	if (client->depth > 0)
 		return;
-	enter_curl(client);
+	http_client_enter(client);
 	TAILQ_FOREACH(transfer, &client->transfers, link)
 	{
 		if (transfer->phase == HTTP_WAITING) {
-			begin(transfer);
+			http_transfer_begin(transfer);
 		} else if (transfer->phase == HTTP_RUNNING && transfer->is_held &&
 			   !transfer->is_paused) {
 			transfer->is_held = false;
 			curl_easy_pause(transfer->easy, CURLPAUSE_CONT);
 		}
 	}
-	leave_curl(client);
+	http_client_leave(client);
 }
 
 static struct http_progress measure(const struct http_transfer *transfer)
@@ -318,7 +320,7 @@ static void on_stall_check(struct event_timer *timer)
 	bool is_any_running = false;
 
 	client->is_watching = false;
-	enter_curl(client);
+	http_client_enter(client);
 	TAILQ_FOREACH(transfer, &client->transfers, link)
 	{
 		if (transfer->phase > HTTP_RUNNING)
@@ -326,12 +328,12 @@ static void on_stall_check(struct event_timer *timer)
 		is_any_running = true;
 		if (transfer->phase == HTTP_RUNNING && is_stalled(transfer, now_ms)) {
 			http_outcome_stalled(transfer, &transfer->error);
-			finish(transfer);
+			http_transfer_finish(transfer);
 		}
 	}
 	if (is_any_running)
 		arm_stall_timer(client);
-	leave_curl(client);
+	http_client_leave(client);
 }
 
 static int init_timers(struct http_client *client)
@@ -399,17 +401,22 @@ void http_client_free(struct http_client *client)
 		return;
 	TAILQ_FOREACH(transfer, &client->transfers, link)
 	{
-		finish(transfer);
+		struct retry *retry = transfer->gate ? transfer->request.retry : NULL;
+
+		http_transfer_finish(transfer);
 		transfer->client = NULL;
+		if (retry)
+			retry->gate = NULL;
 	}
 	if (client->multi) {
-		enter_curl(client);
+		http_client_enter(client);
 		curl_multi_cleanup(client->multi);
 		client->depth--;
 	}
 	while (!LIST_EMPTY(&client->sockets))
 		forget_socket(LIST_FIRST(&client->sockets));
 	http_trust_free(client->trust_store);
+	http_gate_free(client);
 	if (client->is_global_ready)
 		curl_global_cleanup();
 	event_timer_done(&client->stall_timer);
@@ -450,10 +457,12 @@ struct http_transfer *http_start(struct http_client *client, const struct http_r
 	}
 	if (!client->is_watching)
 		arm_stall_timer(client);
+	if (http_gate_hold(transfer))
+		return transfer;
 	if (client->depth > 0)
 		event_timer_set(&client->kick_timer, 0);
 	else
-		begin(transfer);
+		http_transfer_begin(transfer);
 	if (transfer->phase == HTTP_FINISHED)
 		event_timer_set(&client->kick_timer, 0);
 	return transfer;

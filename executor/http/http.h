@@ -15,6 +15,7 @@
 #include "executor/base/buffer.h"
 #include "executor/base/error.h"
 #include "executor/event/loop.h"
+#include "executor/http/counts.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -28,6 +29,7 @@
 
 struct http_client;
 struct http_transfer;
+struct retry;
 
 struct http_client_options {
 	const char *user_agent;
@@ -47,6 +49,8 @@ static inline void http_client_freep(struct http_client **client)
 	http_client_free(*client);
 }
 struct event_loop *http_client_loop(struct http_client *client);
+/* What its requests came to, those with a retry whose policy names a store. */
+void http_client_count(const struct http_client *client, struct http_counts *ret);
 
 /* Whom to trust, and who we are. All strings are borrowed until the transfer ends. */
 struct http_tls {
@@ -96,6 +100,9 @@ struct http_request {
 	/* A unix socket in place of the URL's host: HTTP/2 without TLS (RFC 9113, 3.3), no proxy, and
 	 * a connection of its own that is closed behind the answer. NULL = none. */
 	const char *unix_path;
+	/* The operation that this is an attempt of: the request waits at the gate of its endpoint
+	 * (gate.h) and is counted. NULL = it starts at once. */
+	struct retry *retry;
 	bool may_take_long; /* the answer ends somebody's work: no stall timeout */
 	size_t body_max; /* for response.body; 0 = 64 KiB */
 	unsigned redirects_max; /* 0 = a 3xx is the answer */

@@ -8,9 +8,11 @@
  * http_outcome.c  libcurl's result as a struct error
  * http_trust.c    the system's certificate authorities
  * http_proxy.c    proxies from the environment
+ * http_gate.c     when requests start (gate.h), and their counts
  */
 #pragma once
 
+#include "executor/http/gate.h"
 #include "executor/http/http.h"
 
 #include <curl/curl.h>
@@ -34,6 +36,23 @@ struct http_socket {
 LIST_HEAD(http_socket_list, http_socket);
 TAILQ_HEAD(http_transfer_list, http_transfer);
 
+/* Endpoints with a gate; requests to more than these are not held back. */
+#define HTTP_GATES_MAX 64
+
+struct http_gate {
+	struct http_client *client;
+	struct gate gate;
+	char endpoint[HTTP_ENDPOINT_MAX];
+	struct http_transfer_list waiting;
+	unsigned waiting_count;
+	struct event_timer timer;
+	char last_failure[512];
+	uint64_t slowed, failed; /* how often it came to that */
+	double shown; /* records that may be shown */
+	int64_t shown_ms;
+	unsigned hidden; /* records since the last one that was shown */
+};
+
 struct http_client {
 	struct event_loop *loop;
 	CURLM *multi;
@@ -50,6 +69,9 @@ struct http_client {
 	unsigned depth; /* > 0: inside libcurl, most of which must not be entered again */
 	bool is_global_ready;
 	bool is_watching; /* stall_timer is armed */
+	struct http_gate *gates[HTTP_GATES_MAX];
+	unsigned gate_count;
+	struct http_counts counts; /* of stores */
 };
 
 /* Everything that changes while a connection is alive, even if the peer is slow. */
@@ -61,6 +83,7 @@ struct http_progress {
 };
 
 enum http_phase {
+	HTTP_HELD, /* by the gate of its endpoint */
 	HTTP_WAITING, /* not yet given to libcurl */
 	HTTP_RUNNING,
 	HTTP_FINISHED, /* result known, callback due */
@@ -94,7 +117,20 @@ struct http_transfer {
 	struct http_progress progress;
 	char remote[HTTP_ADDRESS_MAX]; /* last address tried */
 	int socket_errno; /* socket(2) failed */
+
+	struct http_gate *gate; /* NULL: none, or it is out of it */
+	struct gate_pass pass;
+	bool has_passed;
+	int64_t held_ms; /* since when */
+	TAILQ_ENTRY(http_transfer) waiting;
 };
+
+/* http.c: around everything that may move transfers; callbacks are called by the second. */
+void http_client_enter(struct http_client *client);
+void http_client_leave(struct http_client *client);
+/* Gives a transfer to libcurl; ends it, its error being known. Both inside the above. */
+void http_transfer_begin(struct http_transfer *transfer);
+void http_transfer_finish(struct http_transfer *transfer);
 
 /* http_request.c: makes transfer->easy; 0 or a negative errno with err filled. */
 int http_request_configure(struct http_transfer *transfer, struct error *err);
@@ -119,3 +155,9 @@ void http_trust_free(void *trust_store);
 /* http_proxy.c: the proxy for a URL, "" = none; *ret_exceptions is for CURLOPT_NOPROXY. Both are
  * static or the environment's storage. */
 const char *http_proxy_for(const char *url, const char **ret_exceptions);
+
+/* http_gate.c: true = the transfer has to wait, and will be begun by its gate. */
+bool http_gate_hold(struct http_transfer *transfer);
+/* It has ended, or waits no longer; while libcurl's handle is there still. */
+void http_gate_leave(struct http_transfer *transfer);
+void http_gate_free(struct http_client *client);

@@ -2,6 +2,7 @@
 
 #include "executor/base/clock.h"
 #include "executor/base/text.h"
+#include "executor/http/http.h"
 
 #include <errno.h>
 #include <math.h>
@@ -10,8 +11,10 @@
 #include <sys/random.h>
 #include <time.h>
 
-/* Least nominal pause once the rounds are used up and only the outage is waited for. */
+/* Least nominal pause once the rounds are used up and only the outage is waited for, and how it
+ * grows: whatever a policy says, a minute shall not see hundreds of attempts. */
 #define RETRY_OUTAGE_PAUSE_MS 1000
+#define RETRY_OUTAGE_FACTOR 1.6
 
 static int invalid(struct error *err, const char *name, const char *value, const char *wanted)
 {
@@ -92,17 +95,46 @@ void retry_begin(struct retry *retry, const struct retry_policy *policy, struct 
 	};
 }
 
-/* The pause after the round that has just ended, before jitter. */
-static double nominal_pause(const struct retry *retry)
+void retry_progress(struct retry *retry)
 {
-	const struct retry_policy *policy = retry->policy;
-	double pause = (double)policy->first_pause_ms;
+	retry->attempts = retry->round = retry->attempts_in_round = 0;
+	retry->failed_ms = 0;
+	retry->started_ms = clock_now_ms();
+	memset(retry->count, 0, sizeof(retry->count));
+}
 
-	for (unsigned i = 1; i < retry->round && policy->factor > 1 && pause < RETRY_PAUSE_MAX_MS;
-	     i++)
-		pause *= policy->factor;
-	pause *= 1 + policy->jitter;
+static double capped_power(double first, double factor, unsigned n)
+{
+	while (n-- > 0 && factor > 1 && first < RETRY_PAUSE_MAX_MS)
+		first *= factor;
+	return first < RETRY_PAUSE_MAX_MS ? first : RETRY_PAUSE_MAX_MS;
+}
+
+/* The pause after round `round` (from 1 on), before full jitter. */
+static double nominal_pause(const struct retry_policy *policy, unsigned round)
+{
+	double pause = capped_power((double)policy->first_pause_ms, policy->factor, round - 1) *
+		       (1 + policy->jitter);
+
 	return pause < RETRY_PAUSE_MAX_MS ? pause : RETRY_PAUSE_MAX_MS;
+}
+
+int64_t retry_patience_ms(const struct retry_policy *policy)
+{
+	double total = 0;
+
+	if (policy->rounds == RETRY_ENDLESS)
+		return 0;
+	for (unsigned round = 1; round < policy->rounds; round++) {
+		double pause = nominal_pause(policy, round);
+
+		if (policy->factor <= 1 || pause >= RETRY_PAUSE_MAX_MS) {
+			total += pause * (policy->rounds - round);
+			break;
+		}
+		total += pause;
+	}
+	return total > (double)policy->min_total_ms ? (int64_t)total : policy->min_total_ms;
 }
 
 static double quick_pause(const struct retry *retry, enum error_class class)
@@ -118,24 +150,47 @@ static double quick_pause(const struct retry *retry, enum error_class class)
 	return pause < limit ? pause : limit;
 }
 
-/* Ends the round: the nominal pause before the next one, or -1 if it was the last. */
-static double end_round(struct retry *retry, enum error_class class, int64_t now_ms)
+/* Milliseconds of the outage for which it is worth to go on, its rounds being used up; ≤ 0 = none. */
+static int64_t overtime(const struct retry *retry, int64_t now_ms)
+{
+	return retry->policy->min_total_ms - (now_ms - retry->failed_ms);
+}
+
+/* Ends the round: the nominal pause before the next one. */
+static double end_round(struct retry *retry, bool is_overtime)
 {
 	const struct retry_policy *policy = retry->policy;
-	int64_t left_ms = policy->min_total_ms - (now_ms - retry->failed_ms);
-	bool is_outage = class == ERROR_TRANSIENT || class == ERROR_THROTTLED;
-	double pause;
+	double pause, outage;
 
 	retry->round++;
 	retry->attempts_in_round = 0;
-	pause = nominal_pause(retry);
-	if (policy->rounds == RETRY_ENDLESS || retry->round < policy->rounds)
+	pause = nominal_pause(policy, retry->round);
+	if (!is_overtime)
 		return pause;
-	if (!is_outage || left_ms <= 0)
-		return -1;
-	if (pause < RETRY_OUTAGE_PAUSE_MS)
-		pause = RETRY_OUTAGE_PAUSE_MS;
-	return pause < (double)left_ms ? pause : (double)left_ms;
+	outage = capped_power(RETRY_OUTAGE_PAUSE_MS, RETRY_OUTAGE_FACTOR,
+			      retry->round - policy->rounds);
+	return pause > outage ? pause : outage;
+}
+
+static bool is_outage(enum error_class class)
+{
+	return class == ERROR_TRANSIENT || class == ERROR_THROTTLED;
+}
+
+/* Within a round another attempt follows quickly. */
+static bool is_quick(const struct retry *retry, enum error_class class)
+{
+	return retry->attempts_in_round < RETRY_ATTEMPTS_PER_ROUND && class != ERROR_THROTTLED &&
+	       (retry->round == 0 || class != ERROR_TRANSIENT);
+}
+
+static void count_attempt(struct retry *retry, enum error_class class, int64_t now_ms)
+{
+	if (retry->failed_ms == 0)
+		retry->failed_ms = now_ms;
+	retry->attempts++;
+	retry->attempts_in_round++;
+	retry->count[class]++;
 }
 
 int64_t retry_decide(struct retry *retry, enum error_class class, int64_t now_ms, double random)
@@ -143,24 +198,27 @@ int64_t retry_decide(struct retry *retry, enum error_class class, int64_t now_ms
 	int64_t least_ms = retry->retry_after_ms < RETRY_AFTER_MAX_MS ? retry->retry_after_ms :
 									RETRY_AFTER_MAX_MS;
 	struct error probe = { .class = class };
-	int64_t pause_ms;
+	int64_t pause_ms, left_ms;
+	bool is_overtime;
 	double nominal;
 
-	if (retry->attempts == 0)
-		retry->failed_ms = now_ms;
 	retry->retry_after_ms = 0;
-	retry->attempts++;
-	retry->attempts_in_round++;
-	retry->count[class]++;
+	if (retry->is_exhausted)
+		return -1;
+	count_attempt(retry, class, now_ms);
 	if (!error_is_retryable(&probe))
 		return -1;
-	if (retry->attempts_in_round < RETRY_ATTEMPTS_PER_ROUND && class != ERROR_THROTTLED)
-		nominal = quick_pause(retry, class);
-	else
-		nominal = end_round(retry, class, now_ms);
-	if (nominal < 0)
+	left_ms = overtime(retry, now_ms);
+	is_overtime = retry->policy->rounds != RETRY_ENDLESS &&
+		      retry->round + 1 >= retry->policy->rounds && !is_quick(retry, class);
+	if (is_overtime && (!is_outage(class) || left_ms <= 0))
 		return -1;
+	nominal = is_quick(retry, class) ? quick_pause(retry, class) :
+					   end_round(retry, is_overtime);
 	pause_ms = (int64_t)(random * nominal);
+	/* The last look is when the time is up. */
+	if (is_overtime && pause_ms > left_ms)
+		pause_ms = left_ms;
 	if (pause_ms < least_ms)
 		pause_ms = least_ms;
 	if (retry->deadline_ms && now_ms + pause_ms > retry->deadline_ms)
@@ -197,26 +255,62 @@ static void append_counts(const struct retry *retry, int64_t now_ms, struct erro
 	error_append(err, ")");
 }
 
+static size_t add_text(struct log_field *fields, size_t n, const char *name, const char *text)
+{
+	if (text && *text)
+		fields[n++] = log_string(name, text);
+	return n;
+}
+
+/* Users see that something is wrong and where, but not each of a thousand. */
+static void record(struct retry *retry, enum error_class class, int64_t pause_ms, int64_t now_ms,
+		   const struct error *err)
+{
+	struct log_field fields[11] = { log_string("operation", retry->operation) };
+	unsigned hidden = 0;
+	bool is_shown = pause_ms >= 0 && retry->attempts % RETRY_SHOWN_EVERY == 1 &&
+			http_gate_may_show(retry, now_ms, &hidden);
+	size_t n = 1;
+
+	if (!retry->log)
+		return;
+	n = add_text(fields, n, "bucket", retry->bucket);
+	n = add_text(fields, n, "key", retry->key);
+	fields[n++] = log_int("attempt", retry->attempts);
+	fields[n++] = log_string("class", error_class_name(class));
+	n = add_text(fields, n, "code", retry->code);
+	n = add_text(fields, n, "requestId", retry->request_id);
+	if (pause_ms >= 0)
+		fields[n++] = log_int("pauseMs", pause_ms);
+	if (hidden > 0)
+		fields[n++] = log_int("notShown", hidden);
+	fields[n++] = log_error_field(err);
+	fields[n].name = NULL;
+	log_write(retry->log, is_shown ? LOG_INFO : LOG_DEBUG,
+		  pause_ms >= 0 ? "Attempt failed, another one follows" : "Attempt failed", fields);
+}
+
 int64_t retry_next(struct retry *retry, struct error *err)
 {
 	enum error_class class = err->class;
 	int64_t now_ms = clock_now_ms();
 	int64_t pause_ms;
 
+	http_gate_report(retry, err, retry->retry_after_ms, now_ms, draw());
 	if (class != ERROR_CANCELLED &&
 	    transient_pattern_matches(retry->policy->transient, err->message))
 		class = ERROR_TRANSIENT;
 	pause_ms = retry_decide(retry, class, now_ms, draw());
 	if (event_loop_is_cancelled(retry->loop))
 		pause_ms = -1;
-	if (retry->log)
-		log_debug(retry->log, "Attempt failed", log_string("operation", retry->operation),
-			  log_int("attempt", retry->attempts),
-			  log_string("class", error_class_name(class)),
-			  log_int("pauseMs", pause_ms), log_error_field(err));
-	if (pause_ms < 0)
+	record(retry, class, pause_ms, now_ms, err);
+	retry->code[0] = retry->request_id[0] = '\0';
+	if (pause_ms < 0) {
 		append_counts(retry, now_ms, err);
-	else if (retry->policy->on_retry)
+		return pause_ms;
+	}
+	http_gate_count_retry(retry, class);
+	if (retry->policy->on_retry)
 		retry->policy->on_retry(retry->policy->context);
 	return pause_ms;
 }
@@ -231,6 +325,21 @@ bool retry_again(struct retry *retry, struct error *err)
 		return true;
 	append_counts(retry, clock_now_ms(), err);
 	return false;
+}
+
+int64_t retry_after_of(const struct http_response *response)
+{
+	static const char *const finer[] = { "retry-after-ms", "x-ms-retry-after-ms" };
+	char header[64];
+	int64_t ms;
+
+	for (size_t i = 0; i < sizeof(finer) / sizeof(*finer); i++)
+		if (http_response_header(response, finer[i], header, sizeof(header)) &&
+		    text_parse_int64(header, &ms) == 0 && ms >= 0)
+			return ms;
+	if (http_response_header(response, "retry-after", header, sizeof(header)))
+		return retry_parse_after(header);
+	return -1;
 }
 
 int64_t retry_parse_after(const char *value)

@@ -190,9 +190,8 @@ int kube_status_decode(const char *method, const char *url, const struct http_re
 {
 	char value[512];
 
-	*status = (struct kube_status){ .http = response->status, .retry_after_ms = -1 };
-	if (http_response_header(response, "retry-after", value, sizeof(value)))
-		status->retry_after_ms = retry_parse_after(value);
+	*status = (struct kube_status){ .http = response->status,
+					.retry_after_ms = retry_after_of(response) };
 	if (response->status >= 200 && response->status < 300)
 		return decode_success(method, url, response, status, ret_object, err);
 	if (response->status < 400) {

@@ -19,16 +19,17 @@ static void begin(struct retry *retry, const struct retry_policy *policy)
 
 static void test_rounds_and_growth(void **state)
 {
-	/* Just below 1: the longest pauses. Two quick ones in each of three rounds. */
-	static const int64_t expected[] = { 199, 399, 999, 199, 399, 1999, 199, 399, -1 };
+	/* Just below 1: the longest pauses. Two quick ones in the first of three rounds. */
+	static const int64_t expected[] = { 199, 399, 999, 1999, -1 };
 	struct retry retry;
 
 	(void)state;
 	begin(&retry, &quick);
 	for (size_t i = 0; i < sizeof(expected) / sizeof(*expected); i++)
 		assert_int_equal(retry_decide(&retry, ERROR_TRANSIENT, 1, 0.9999), expected[i]);
-	assert_int_equal(retry.attempts, 9);
-	assert_int_equal(retry.count[ERROR_TRANSIENT], 9);
+	assert_int_equal(retry.attempts, 5);
+	assert_int_equal(retry.count[ERROR_TRANSIENT], 5);
+	assert_int_equal(retry_patience_ms(&quick), 3000);
 }
 
 static void test_full_jitter(void **state)
@@ -84,7 +85,7 @@ static void test_outage_is_outlasted(void **state)
 	begin(&retry, &policy);
 	while ((pause_ms = retry_decide(&retry, ERROR_TRANSIENT, now_ms, 0.7)) >= 0)
 		now_ms += pause_ms;
-	assert_in_range(now_ms, 65000, 66000);
+	assert_int_equal(now_ms, 65000);
 	/* Other classes are not an outage. */
 	begin(&retry, &policy);
 	for (int i = 0; i < 8; i++)
@@ -103,7 +104,7 @@ static void test_outage_with_tiny_pauses(void **state)
 	while ((pause_ms = retry_decide(&retry, ERROR_TRANSIENT, now_ms, 0.5)) >= 0)
 		now_ms += pause_ms + 1;
 	assert_in_range(now_ms, 60000, 61000);
-	assert_in_range(retry.attempts, 100, 500);
+	assert_in_range(retry.attempts, 8, 25);
 }
 
 static void test_cured_classes_wait_once_for_nothing(void **state)

@@ -25,6 +25,7 @@ int object_client_init(struct object_client *client, const struct object_protoco
 	if (r == 0)
 		r = transient_pattern_from_environment(&client->transient, err);
 	client->policy.transient = client->transient;
+	client->policy.store = protocol->type;
 	client->policy.on_retry = context->observer.retried;
 	client->policy.context = context->observer.context;
 	if (r < 0 || !protocol->checksum_header)
@@ -107,6 +108,23 @@ bool object_is_corrected(bool is_changed, const struct retry *retry, enum error_
 	return is_changed || (retry && retry->count[class] == 0);
 }
 
+/* What the record of the failure tells, and the pause that the server asks for. */
+static void note_failure(const struct http_response *response, const struct object_failure *failure,
+			 struct retry *retry)
+{
+	static const char *const ids[] = { "x-amz-request-id", "x-oss-request-id" };
+	char id[RETRY_REQUEST_ID_MAX];
+
+	if (!retry)
+		return;
+	retry->retry_after_ms = retry_after_of(response);
+	snprintf(retry->code, sizeof(retry->code), "%s", failure->error.code);
+	snprintf(retry->request_id, sizeof(retry->request_id), "%s", failure->error.request_id);
+	for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]) && !*retry->request_id; i++)
+		if (http_response_header(response, ids[i], id, sizeof(id)))
+			snprintf(retry->request_id, sizeof(retry->request_id), "%s", id);
+}
+
 static int fail(struct object_client *client, const struct object_call *call,
 		const struct http_response *response, struct retry *retry,
 		struct object_failure *failure, struct error *err)
@@ -115,10 +133,9 @@ static int fail(struct object_client *client, const struct object_call *call,
 	enum error_class class = protocol->judge(client, call, response, retry, failure);
 	const char *code = failure->error.code;
 	const char *message = failure->error.message;
-	char description[OBJECT_OPERATION_MAX], header[64];
+	char description[OBJECT_OPERATION_MAX];
 
-	if (retry && http_response_header(response, "retry-after", header, sizeof(header)))
-		retry->retry_after_ms = retry_parse_after(header);
+	note_failure(response, failure, retry);
 	if (class == ERROR_NOT_FOUND)
 		return error_set_class(err, -ENOENT, class, "%s",
 				       *message ? message : "The specified key does not exist.");
@@ -156,8 +173,17 @@ int object_check(struct object_client *client, const struct object_call *call,
 
 /* --- Sending ------------------------------------------------------------------------------------ */
 
+void object_retry_begin(const struct object_client *client, const struct object_call *call,
+			struct retry *retry)
+{
+	retry_begin(retry, &client->policy, client->context.loop, client->context.log,
+		    call->operation);
+	retry->bucket = client->bucket;
+	retry->key = call->key;
+}
+
 static int attempt(struct object_client *client, const struct object_call *call,
-		   struct http_response *response, struct error *err)
+		   struct http_response *response, struct retry *retry, struct error *err)
 {
 	struct object_request request = { 0 };
 	struct transfer_claim claim = { 0 };
@@ -165,6 +191,7 @@ static int attempt(struct object_client *client, const struct object_call *call,
 	int r = budget_wait(&claim, client->context.budget, client, 1, 0, client->context.loop,
 			    err);
 
+	request.http.retry = retry;
 	if (r == 0)
 		r = client->protocol->prepare(client, call, &request, err);
 	if (r == 0)
@@ -178,7 +205,6 @@ int object_perform(struct object_client *client, const struct object_call *call,
 		   struct http_response *response, struct object_failure *failure,
 		   struct error *err)
 {
-	char description[OBJECT_OPERATION_MAX];
 	struct object_failure own;
 	struct retry retry;
 	struct error last = ERROR_NONE;
@@ -186,12 +212,11 @@ int object_perform(struct object_client *client, const struct object_call *call,
 
 	if (!failure)
 		failure = &own;
-	retry_begin(&retry, &client->policy, client->context.loop, client->context.log,
-		    object_describe(client, call, description));
+	object_retry_begin(client, call, &retry);
 	do {
 		*response = (struct http_response){ 0 };
 		*failure = (struct object_failure){ 0 };
-		r = attempt(client, call, response, &last);
+		r = attempt(client, call, response, &retry, &last);
 		if (r == 0)
 			r = object_check(client, call, response, &retry, failure, &last);
 		if (r == 0)

@@ -112,6 +112,10 @@ struct object_request {
 
 /* Adds "name: value" to the lines; nothing if value is NULL. 0 or a negative errno. */
 int object_request_add(struct object_request *request, const char *name, const char *value);
+/* Begins the history of a call; `call` must outlive it, also as the request's attempts. */
+void object_retry_begin(const struct object_client *client, const struct object_call *call,
+			struct retry *retry);
+
 /* Makes request->http of the call, the URL and the lines. */
 void object_request_finish(struct object_request *request, const struct object_call *call);
 void object_request_done(struct object_request *request);

@@ -221,6 +221,7 @@ static int start(struct object_reader *self, struct error *err)
 		r = self->client->protocol->prepare(self->client, &self->call, &self->request, err);
 	if (r < 0)
 		return r;
+	self->request.http.retry = &self->retry;
 	self->request.http.on_data = on_data;
 	self->request.http.context = self;
 	self->transfer =
@@ -231,8 +232,7 @@ static int start(struct object_reader *self, struct error *err)
 static int restart(struct object_reader *self, struct error *err)
 {
 	if (self->position > self->failed_at)
-		retry_begin(&self->retry, &self->client->policy, self->client->context.loop,
-			    self->client->context.log, self->description);
+		retry_progress(&self->retry);
 	self->failed_at = self->position;
 	budget_return(&self->claim);
 	if (!retry_again(&self->retry, &self->error)) {
@@ -318,8 +318,7 @@ int object_get(struct object_client *client, const char *key, struct reader **re
 		return error_set(err, -ENOMEM, "out of memory");
 	}
 	object_describe(client, &self->call, self->description);
-	retry_begin(&self->retry, &client->policy, client->context.loop, client->context.log,
-		    self->description);
+	object_retry_begin(client, &self->call, &self->retry);
 	r = start(self, &own);
 	while (r == 0 && !self->is_known)
 		r = advance(self, &own);

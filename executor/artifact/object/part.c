@@ -107,6 +107,7 @@ static void send_it(struct object_part *part)
 	part->error = ERROR_NONE;
 	r = client->protocol->prepare(client, &part->call, &part->request, &part->error);
 	if (r == 0) {
+		part->request.http.retry = &part->retry;
 		part->transfer = http_start(client->context.http, &part->request.http, on_answer,
 					    part, &part->error);
 		if (part->transfer)
@@ -173,8 +174,7 @@ void object_part_start(struct object_part *part, struct object_upload *upload, u
 	};
 	part->is_busy = true;
 	object_describe(client, &part->call, part->description);
-	retry_begin(&part->retry, &client->policy, client->context.loop, client->context.log,
-		    part->description);
+	object_retry_begin(client, &part->call, &part->retry);
 	event_timer_set(&part->timer, 0);
 }
 
