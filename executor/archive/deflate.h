@@ -8,7 +8,7 @@
 
 /* Levels: 0 stores, 1 is fast, 9 is small, DEFLATE_DEFAULT is a good middle, DEFLATE_HUFFMAN
  * codes without looking for repetitions. The numbers are those of Go's compress/flate, which is
- * what `archive.tar.compressionLevel` means. */
+ * what `archive.tar.compressionLevel` means. The default is made by ISA-L, the others by zlib. */
 #define DEFLATE_HUFFMAN (-2)
 #define DEFLATE_DEFAULT (-1)
 #define DEFLATE_MAX 9
@@ -21,7 +21,7 @@ struct deflate_totals {
 	uint32_t crc; /* CRC-32 of what went in (RFC 1952) */
 };
 
-/* About 300 KB of memory. `out` must outlive it. -EINVAL for an unknown level. */
+/* About 500 KB of memory. `out` must outlive it. -EINVAL for an unknown level. */
 int deflater_new(int level, struct writer *out, struct deflater **ret, struct error *err);
 void deflater_free(struct deflater **deflater);
 #define _cleanup_deflater_ _cleanup_(deflater_free)

@@ -1,11 +1,10 @@
 #include "executor/archive/gzip.h"
 
 #include <errno.h>
+#include <isa-l/igzip_lib.h>
 #include <string.h>
-#include <zlib.h>
 
 #define IN_BYTES (64 * 1024)
-#define GZIP_WINDOW_BITS (15 + 16)
 
 static int member_write(struct writer *base, const void *data, size_t size, struct error *err)
 {
@@ -53,8 +52,7 @@ void gzip_writer_done(struct gzip_writer *writer)
 
 struct gzip_inflate {
 	struct reader *source;
-	z_stream stream;
-	bool is_ready;
+	struct inflate_state stream;
 	bool is_source_ended;
 	bool is_ended;
 	unsigned char chunk[IN_BYTES];
@@ -63,7 +61,7 @@ struct gzip_inflate {
 /* Reads more behind what is still unused. */
 static int refill(struct gzip_inflate *state, struct error *err)
 {
-	z_stream *stream = &state->stream;
+	struct inflate_state *stream = &state->stream;
 	ssize_t n;
 
 	memmove(state->chunk, stream->next_in, stream->avail_in);
@@ -73,14 +71,20 @@ static int refill(struct gzip_inflate *state, struct error *err)
 	if (n < 0)
 		return (int)n;
 	state->is_source_ended = n == 0;
-	stream->avail_in += (unsigned int)n;
+	stream->avail_in += (uint32_t)n;
 	return 0;
+}
+
+static void begin_member(struct gzip_inflate *state)
+{
+	isal_inflate_reset(&state->stream);
+	state->stream.crc_flag = ISAL_GZIP; /* header and trailer are verified too */
 }
 
 /* A member has ended: another one, or the end of all that concerns us. */
 static int next_member(struct gzip_inflate *state, struct error *err)
 {
-	z_stream *stream = &state->stream;
+	struct inflate_state *stream = &state->stream;
 
 	while (stream->avail_in < 2 && !state->is_source_ended) {
 		int r = refill(state, err);
@@ -91,42 +95,50 @@ static int next_member(struct gzip_inflate *state, struct error *err)
 	if (stream->avail_in < 2 || stream->next_in[0] != 0x1f || stream->next_in[1] != 0x8b)
 		state->is_ended = true;
 	else
-		inflateReset(stream);
+		begin_member(state);
 	return 0;
+}
+
+static const char *inflate_fault(int status)
+{
+	switch (status) {
+	case ISAL_INCORRECT_CHECKSUM:
+		return "checksum or length is wrong";
+	case ISAL_INVALID_WRAPPER:
+	case ISAL_UNSUPPORTED_METHOD:
+		return "invalid header";
+	default:
+		return "invalid data";
+	}
 }
 
 static int inflate_some(struct gzip_inflate *state, struct error *err)
 {
-	z_stream *stream = &state->stream;
-	int r;
+	struct inflate_state *stream = &state->stream;
+	uint32_t unread = stream->avail_in, room = stream->avail_out;
+	int status = isal_inflate(stream), r;
 
-	if (stream->avail_in == 0) {
-		r = refill(state, err);
-		if (r < 0)
-			return r;
-		if (state->is_source_ended)
-			return error_set(err, -EBADMSG,
-					 "gzip: unexpected end of file: the archive is truncated");
-	}
-	switch (inflate(stream, Z_NO_FLUSH)) {
-	case Z_OK:
-	case Z_BUF_ERROR: /* wants more input */
-		return 0;
-	case Z_STREAM_END:
+	if (status < 0)
+		return error_set(err, -EBADMSG, "gzip: %s", inflate_fault(status));
+	if (stream->block_state == ISAL_BLOCK_FINISH)
 		return next_member(state, err);
-	case Z_MEM_ERROR:
-		return error_set(err, -ENOMEM, "out of memory");
-	default:
-		return error_set(err, -EBADMSG, "gzip: %s",
-				 stream->msg ? stream->msg : "invalid data");
-	}
+	if (stream->avail_in < unread || stream->avail_out < room)
+		return 0;
+	/* It holds nothing back any more: it needs input. */
+	if (stream->avail_in > 0)
+		return error_set(err, -EBADMSG, "gzip: invalid data");
+	r = refill(state, err);
+	if (r == 0 && state->is_source_ended)
+		r = error_set(err, -EBADMSG,
+			      "gzip: unexpected end of file: the archive is truncated");
+	return r;
 }
 
 static ssize_t member_read(struct reader *base, void *data, size_t size, struct error *err)
 {
 	struct gzip_inflate *state = ((struct gzip_reader *)base)->state;
-	z_stream *stream = &state->stream;
-	unsigned int wanted = size < IN_BYTES * 16u ? (unsigned int)size : IN_BYTES * 16u;
+	struct inflate_state *stream = &state->stream;
+	uint32_t wanted = size < IN_BYTES * 16u ? (uint32_t)size : IN_BYTES * 16u;
 
 	stream->next_out = data;
 	stream->avail_out = wanted;
@@ -147,17 +159,14 @@ int gzip_reader_init(struct gzip_reader *reader, struct reader *source, struct e
 	if (!state)
 		return error_set(err, -ENOMEM, "out of memory");
 	state->source = source;
+	isal_inflate_init(&state->stream);
+	begin_member(state);
 	state->stream.next_in = state->chunk;
-	if (inflateInit2(&state->stream, GZIP_WINDOW_BITS) != Z_OK)
-		return error_set(err, -ENOMEM, "out of memory");
-	state->is_ready = true;
 	return 0;
 }
 
 void gzip_reader_done(struct gzip_reader *reader)
 {
-	if (reader->state && reader->state->is_ready)
-		inflateEnd(&reader->state->stream);
 	free(reader->state);
 	reader->state = NULL;
 }
