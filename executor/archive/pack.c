@@ -5,6 +5,7 @@
 #include "executor/archive/member.h"
 #include "executor/archive/tar_writer.h"
 #include "executor/archive/zip_writer.h"
+#include "executor/base/entry.h"
 #include "executor/base/path.h"
 
 #include <errno.h>
@@ -76,12 +77,13 @@ static int write_data(struct packer *self, size_t size, struct error *err)
 			   zip_writer_data(&self->zip, self->chunk, size, err);
 }
 
-static ssize_t read_some(int fd, void *data, size_t size)
+/* Not read(): the position may be shared with whoever handed the file over. */
+static ssize_t read_some(int fd, void *data, size_t size, uint64_t offset)
 {
 	ssize_t n;
 
 	do
-		n = read(fd, data, size);
+		n = pread(fd, data, size, (off_t)offset);
 	while (n < 0 && errno == EINTR);
 	return n < 0 ? -errno : n;
 }
@@ -100,7 +102,7 @@ static int write_content(struct packer *self, int fd, uint64_t size, struct erro
 		if (r < 0)
 			return r;
 		if (!is_short) {
-			n = read_some(fd, self->chunk, step);
+			n = read_some(fd, self->chunk, step, size - left);
 			if (n < 0)
 				return fail(self, (int)n, "read", err);
 			if (n == 0) {
@@ -116,7 +118,7 @@ static int write_content(struct packer *self, int fd, uint64_t size, struct erro
 			return r;
 		left -= step;
 	}
-	if (!is_short && read_some(fd, self->chunk, 1) == 1)
+	if (!is_short && read_some(fd, self->chunk, 1, size) == 1)
 		warn(self, "grew while it was read: cut at %llu bytes", (unsigned long long)size);
 	return 0;
 }
@@ -137,15 +139,14 @@ static int pack_link(struct packer *self, int parent_fd, const char *base, const
 		     struct error *err)
 {
 	char text[PATH_MAX_BYTES];
-	ssize_t n = readlinkat(parent_fd, base, text, sizeof(text) - 1);
+	ssize_t n = entry_read_link(parent_fd, base, self->options->as, text, sizeof(text));
 
-	if (n < 0 && (errno == EINVAL || errno == ENOENT)) {
+	if (n == -EINVAL || n == -ENOENT) {
 		warn(self, "changed while it was read: left out");
 		return 0;
 	}
 	if (n < 0)
-		return fail(self, -errno, "readlink", err);
-	text[n] = '\0';
+		return fail(self, (int)n, "readlink", err);
 	return write_header(self, st, text, err);
 }
 
@@ -156,16 +157,16 @@ static int pack_directory(struct packer *self, int fd, const struct stat *st, un
 static int pack_opened(struct packer *self, int parent_fd, const char *base, mode_t type,
 		       unsigned depth, struct error *err)
 {
-	int flags = OPEN_FLAGS | (S_ISDIR(type) ? O_DIRECTORY : 0);
-	_cleanup_close_ int fd = openat(parent_fd, base, flags);
+	int flags = S_ISDIR(type) ? O_DIRECTORY : 0;
+	_cleanup_close_ int fd = entry_open(parent_fd, base, flags, self->options->as);
 	struct stat st;
 
-	if (fd < 0 && (errno == ENOENT || errno == ELOOP || errno == ENOTDIR || errno == ENXIO)) {
+	if (fd == -ENOENT || fd == -ELOOP || fd == -ENOTDIR || fd == -ENXIO) {
 		warn(self, "changed while it was read: left out");
 		return 0;
 	}
 	if (fd < 0)
-		return fail(self, -errno, "open", err);
+		return fail(self, fd, "open", err);
 	if (fstat(fd, &st) < 0)
 		return fail(self, -errno, "stat", err);
 	if ((st.st_mode & S_IFMT) != (type & S_IFMT)) {
@@ -184,12 +185,13 @@ static int pack_entry(struct packer *self, int parent_fd, const char *base, unsi
 
 	if (r < 0)
 		return r;
-	if (fstatat(parent_fd, base, &st, AT_SYMLINK_NOFOLLOW) < 0) {
-		if (errno != ENOENT)
-			return fail(self, -errno, "stat", err);
+	r = entry_stat(parent_fd, base, self->options->as, &st);
+	if (r == -ENOENT) {
 		warn(self, "vanished before it was read: left out");
 		return 0;
 	}
+	if (r < 0)
+		return fail(self, r, "stat", err);
 	switch (st.st_mode & S_IFMT) {
 	case S_IFREG:
 	case S_IFDIR:
@@ -200,7 +202,7 @@ static int pack_entry(struct packer *self, int parent_fd, const char *base, unsi
 		warn(self, "a socket: left out");
 		return 0;
 	default:
-		if (self->tar)
+		if (self->tar && !self->options->as)
 			return write_header(self, &st, NULL, err);
 		warn(self, "neither file, directory nor link: left out");
 		return 0;

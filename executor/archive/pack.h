@@ -17,12 +17,13 @@
  * relative to an open directory and follows no link. What vanished or changed its type is left
  * out, what grew is cut at the size it had when opened, what shrank is filled up with zeros; each
  * with a warning. Sockets are left out with a warning; FIFOs and devices are headers in tar, and
- * left out with a warning in zip.
+ * left out with a warning in zip, and in a tree that is walked as somebody else.
  */
 #pragma once
 
 #include "executor/archive/deflate.h"
 #include "executor/archive/hooks.h"
+#include "executor/base/identity.h"
 #include "executor/base/stream.h"
 
 #include <stdint.h>
@@ -36,6 +37,7 @@ struct pack_options {
 	enum pack_format format;
 	int level; /* DEFLATE_HUFFMAN to DEFLATE_MAX; PACK_TAR does not look at it */
 	const char *name; /* of the top entry; NULL = the last component of the path */
+	const struct identity *as; /* whose tree it is (entry.h); NULL = ours, or a volume's */
 	struct hooks hooks;
 };
 

@@ -1,0 +1,106 @@
+#include "executor/base/entry.h"
+
+#include "executor/base/cleanup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdbool.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define OPEN_FLAGS (O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
+
+int entry_stat(int parent_fd, const char *name, const struct identity *as, struct stat *ret)
+{
+	int r = identity_enter(as);
+
+	if (r < 0)
+		return r;
+	r = fstatat(parent_fd, name, ret, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+	identity_leave(as);
+	return r;
+}
+
+/* The number of the mount, or of the file system where the kernel does not tell (before 5.8). */
+static uint64_t mount_of(int fd)
+{
+	struct statx stx;
+	struct stat st;
+
+	if (statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &stx) == 0 && (stx.stx_mask & STATX_MNT_ID))
+		return stx.stx_mnt_id;
+	/* Files of an overlay have the numbers of its layers, its directories its own. */
+	return fstat(fd, &st) == 0 && S_ISDIR(st.st_mode) ? st.st_dev : 0;
+}
+
+static int open_by_hand(int parent_fd, const char *name, int flags)
+{
+	_cleanup_close_ int fd = openat(parent_fd, name, OPEN_FLAGS | flags);
+	uint64_t mount;
+
+	if (fd < 0)
+		return -errno;
+	mount = mount_of(fd);
+	if (mount != 0 && mount != mount_of(parent_fd))
+		return -EXDEV;
+	return TAKE_FD(fd);
+}
+
+static int open_strictly(int parent_fd, const char *name, int flags)
+{
+	struct open_how how = {
+		.flags = (uint64_t)(unsigned)(OPEN_FLAGS | flags),
+		.resolve = RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS,
+	};
+	long fd = syscall(SYS_openat2, parent_fd, name, &how, sizeof(how));
+
+	/* An outer seccomp filter answers EPERM; a real EPERM comes again. */
+	if (fd < 0 && (errno == ENOSYS || errno == EPERM || errno == EAGAIN))
+		return open_by_hand(parent_fd, name, flags);
+	return fd < 0 ? -errno : (int)fd;
+}
+
+int entry_open_entered(int parent_fd, const char *name, int flags, const struct identity *as)
+{
+	_cleanup_close_ int fd = open_strictly(parent_fd, name, flags);
+	struct stat st;
+
+	if (fd < 0 || !as->is_anybody)
+		return TAKE_FD(fd);
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	return identity_may_read(as, &st) ? TAKE_FD(fd) : -EACCES;
+}
+
+int entry_open(int parent_fd, const char *name, int flags, const struct identity *as)
+{
+	int fd, r;
+
+	if (!as) {
+		fd = openat(parent_fd, name, OPEN_FLAGS | flags);
+		return fd < 0 ? -errno : fd;
+	}
+	r = identity_enter(as);
+	if (r < 0)
+		return r;
+	fd = entry_open_entered(parent_fd, name, flags, as);
+	identity_leave(as);
+	return fd;
+}
+
+ssize_t entry_read_link(int parent_fd, const char *name, const struct identity *as, char *buffer,
+			size_t size)
+{
+	ssize_t n = identity_enter(as);
+
+	if (n < 0)
+		return n;
+	n = readlinkat(parent_fd, name, buffer, size - 1);
+	if (n < 0)
+		n = -errno;
+	identity_leave(as);
+	if (n >= 0)
+		buffer[n] = '\0';
+	return n;
+}

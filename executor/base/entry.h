@@ -1,0 +1,28 @@
+/*
+ * One step of a walk through a tree that somebody else may be changing: from an open directory to
+ * one of its entries. No link is followed, nothing blocks, nothing but a name in that directory is
+ * reached.
+ *
+ * A tree that another container has handed over is walked with its identity: then only what that
+ * may read is opened, and no mount is entered (openat2 with RESOLVE_BENEATH, RESOLVE_NO_XDEV and
+ * RESOLVE_NO_MAGICLINKS; where that is not to be had, the mount is asked for).
+ */
+#pragma once
+
+#include "executor/base/identity.h"
+
+#include <sys/stat.h>
+
+/* As fstatat() without following. 0 or a negative errno. `as` may be NULL. */
+int entry_stat(int parent_fd, const char *name, const struct identity *as, struct stat *ret);
+
+/* For reading; O_DIRECTORY may be added by `flags`. The descriptor, or a negative errno: ELOOP for a
+ * link, EXDEV for a mount, EACCES for what only we might read. */
+int entry_open(int parent_fd, const char *name, int flags, const struct identity *as);
+
+/* The same without changing who we are: between identity_enter() and identity_leave(). */
+int entry_open_entered(int parent_fd, const char *name, int flags, const struct identity *as);
+
+/* The text of a link: its length, at most size - 1 (NUL-terminated), or a negative errno. */
+ssize_t entry_read_link(int parent_fd, const char *name, const struct identity *as, char *buffer,
+			size_t size);
