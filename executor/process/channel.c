@@ -6,6 +6,7 @@
 #include "executor/process/signals.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -19,7 +20,9 @@ struct peer {
 	struct channel_server *server;
 	struct peer *next;
 	char container[CHANNEL_NAME_MAX]; /* "" until hello */
-	pid_t pid; /* as the kernel saw it at connect; 0 = another PID namespace */
+	struct ucred credentials; /* as the kernel saw them at connect; pid 0 = another namespace */
+	uint64_t id;
+	bool is_offering; /* a verdict is owed */
 };
 
 struct channel_server {
@@ -27,6 +30,7 @@ struct channel_server {
 	struct channel_server_options options;
 	struct peer *peers;
 	unsigned peer_count;
+	uint64_t last_id;
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 };
 
@@ -39,17 +43,105 @@ static int socket_address(const char *root, const char *name, struct sockaddr_un
 	return 0;
 }
 
-/* One whole, well-formed message: 1, or 0 when there is none now, or negative: drop the peer. */
-static int receive(int fd, struct channel_message *message)
+/* Room for every message, and for one byte too many. */
+union packet {
+	struct channel_message message;
+	struct channel_output output;
+	char bytes[sizeof(struct channel_output) + 1];
+};
+
+/* The descriptors that came along: the one there is, or -1; several are more than anybody sends.
+ * Those that there is no room for have been closed by the kernel. */
+static int take_descriptor(struct msghdr *header, bool *ret_is_odd)
 {
-	ssize_t n = recv(fd, message, sizeof(*message), MSG_DONTWAIT | MSG_TRUNC);
+	int fd = -1;
+
+	for (struct cmsghdr *part = CMSG_FIRSTHDR(header); part; part = CMSG_NXTHDR(header, part)) {
+		size_t count = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+		if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t i = 0; i < count; i++) {
+			int next;
+
+			memcpy(&next, CMSG_DATA(part) + i * sizeof(int), sizeof(next));
+			if (fd >= 0) {
+				close(next);
+				*ret_is_odd = true;
+			} else {
+				fd = next;
+			}
+		}
+	}
+	if (header->msg_flags & MSG_CTRUNC)
+		*ret_is_odd = true;
+	return fd;
+}
+
+static bool is_message(const union packet *packet, size_t size)
+{
+	const struct channel_message *message = &packet->message;
+
+	return size == sizeof(*message) &&
+	       memchr(message->text, '\0', sizeof(message->text)) != NULL;
+}
+
+/* Exactly as long as its path. */
+static bool is_output(const union packet *packet, size_t size, bool has_descriptor)
+{
+	const struct channel_output *output = &packet->output;
+	const size_t head = offsetof(struct channel_output, path);
+
+	return size > head && size <= sizeof(*output) && output->path[0] == '/' &&
+	       memchr(output->path, '\0', size - head) == packet->bytes + size - 1 &&
+	       has_descriptor == (output->number == 0);
+}
+
+static bool is_well_formed(const union packet *packet, size_t size, bool has_descriptor)
+{
+	if (size < offsetof(struct channel_message, text) || packet->message.magic != CHANNEL_MAGIC)
+		return false;
+	if (packet->message.kind == CHANNEL_OUTPUT)
+		return is_output(packet, size, has_descriptor);
+	return is_message(packet, size) && !has_descriptor;
+}
+
+/* One whole, well-formed message: 1, or 0 when there is none now, or negative: drop the peer.
+ * *ret_fd is the caller's after 1. */
+static int receive(int fd, union packet *packet, int *ret_fd)
+{
+	union {
+		char bytes[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr header;
+	} control;
+	struct iovec data = { packet->bytes, sizeof(packet->bytes) };
+	struct msghdr header = { .msg_iov = &data,
+				 .msg_iovlen = 1,
+				 .msg_control = control.bytes,
+				 .msg_controllen = sizeof(control.bytes) };
+	ssize_t n = recvmsg(fd, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	_cleanup_close_ int passed_fd = -1;
+	bool is_odd = false;
 
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-	if (n != sizeof(*message) || message->magic != CHANNEL_MAGIC ||
-	    memchr(message->text, '\0', sizeof(message->text)) == NULL)
+	passed_fd = take_descriptor(&header, &is_odd);
+	if (is_odd || (header.msg_flags & MSG_TRUNC) ||
+	    !is_well_formed(packet, (size_t)n, passed_fd >= 0))
 		return -EPROTO;
+	*ret_fd = TAKE_FD(passed_fd);
 	return 1;
+}
+
+static int send_message(int fd, enum channel_kind kind, unsigned number)
+{
+	struct channel_message message = { .magic = CHANNEL_MAGIC,
+					   .kind = (uint16_t)kind,
+					   .number = (uint16_t)number };
+
+	return send(fd, &message, sizeof(message), MSG_NOSIGNAL | MSG_DONTWAIT) == sizeof(message) ?
+		       0 :
+		       -errno;
 }
 
 /* --- wrapper ---------------------------------------------------------------------------- */
@@ -60,20 +152,33 @@ static void lose(struct channel_client *client)
 	client->on_lost(client);
 }
 
+/* 0, or -EPROTO for what `wait` does not say. */
+static int hear(struct channel_client *client, const struct channel_message *message)
+{
+	if (message->kind == CHANNEL_SIGNAL && message->number >= 1 &&
+	    message->number <= SIGNALS_MAX)
+		client->on_signal(client, message->number);
+	else if (message->kind == CHANNEL_ANSWER && message->number >= CHANNEL_TAKEN &&
+		 message->number <= CHANNEL_BUSY && client->on_answer)
+		client->on_answer(client, message->number);
+	else
+		return -EPROTO;
+	return 0;
+}
+
 static void on_client_readable(struct event_source *source, uint32_t revents)
 {
 	struct channel_client *client = (struct channel_client *)source;
-	struct channel_message message;
-	int r;
+	union packet packet;
+	int r, fd = -1;
 
 	(void)revents;
-	while ((r = receive(source->fd, &message)) > 0) {
-		if (message.kind != CHANNEL_SIGNAL || message.number < 1 ||
-		    message.number > SIGNALS_MAX) {
-			r = -EPROTO;
+	while ((r = receive(source->fd, &packet, &fd)) > 0) {
+		if (fd >= 0)
+			close(TAKE_FD(fd));
+		r = hear(client, &packet.message);
+		if (r < 0)
 			break;
-		}
-		client->on_signal(client, message.number);
 		if (!source->loop)
 			return;
 	}
@@ -106,6 +211,33 @@ int channel_client_connect(struct channel_client *client, struct event_loop *loo
 	}
 	TAKE_FD(fd);
 	return 0;
+}
+
+int channel_client_offer(struct channel_client *client, const char *path, int fd, int code)
+{
+	struct channel_output output = { .magic = CHANNEL_MAGIC,
+					 .kind = CHANNEL_OUTPUT,
+					 .number = (uint16_t)code };
+	struct iovec data = { &output, offsetof(struct channel_output, path) + strlen(path) + 1 };
+	union {
+		char bytes[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr header;
+	} control = { .header = { .cmsg_level = SOL_SOCKET,
+				  .cmsg_type = SCM_RIGHTS,
+				  .cmsg_len = CMSG_LEN(sizeof(int)) } };
+	struct msghdr header = { .msg_iov = &data, .msg_iovlen = 1 };
+
+	if (!channel_client_is_connected(client))
+		return -ENOTCONN;
+	if (data.iov_len > sizeof(output))
+		return -ENAMETOOLONG;
+	snprintf(output.path, sizeof(output.path), "%s", path);
+	if (code == 0) {
+		memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
+		header.msg_control = control.bytes;
+		header.msg_controllen = sizeof(control.bytes);
+	}
+	return sendmsg(client->source.fd, &header, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
 }
 
 bool channel_client_is_connected(const struct channel_client *client)
@@ -141,22 +273,72 @@ static void drop_peer(struct peer *peer)
 		server->options.on_gone(server->options.context, container);
 }
 
+static int greet(struct peer *peer, const struct channel_message *message)
+{
+	const struct channel_server_options *options = &peer->server->options;
+
+	if (peer->container[0] || !text_is_dns_label(message->text))
+		return -EPROTO;
+	memcpy(peer->container, message->text, sizeof(peer->container));
+	options->on_hello(options->context, peer->container, peer->credentials.pid);
+	return 0;
+}
+
+/* Groups are asked for when they are needed: hardly any peer offers anything. */
+static size_t groups_of(int fd, gid_t groups[CHANNEL_GROUPS_MAX])
+{
+	socklen_t size = CHANNEL_GROUPS_MAX * sizeof(*groups);
+
+	return getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &size) < 0 ?
+		       0 :
+		       size / sizeof(*groups);
+}
+
+static int consider(struct peer *peer, const struct channel_output *output, int *fd)
+{
+	const struct channel_server_options *options = &peer->server->options;
+	gid_t groups[CHANNEL_GROUPS_MAX];
+	struct channel_offer offer = {
+		.peer = peer->id,
+		.container = peer->container,
+		.path = output->path,
+		.fd = TAKE_FD(*fd),
+		.code = output->number,
+		.uid = peer->credentials.uid,
+		.gid = peer->credentials.gid,
+		.groups = groups,
+		.group_count = groups_of(peer->source.fd, groups),
+	};
+	enum channel_verdict verdict = CHANNEL_REFUSED;
+
+	if (peer->container[0] && !peer->is_offering && options->on_offer)
+		verdict = options->on_offer(options->context, &offer);
+	if (offer.fd >= 0)
+		close(offer.fd);
+	if (!peer->container[0] || peer->is_offering)
+		return -EPROTO;
+	peer->is_offering = verdict == CHANNEL_BUSY;
+	/* Somebody who has room for a packet, and for its answer no more, is none of ours. */
+	return send_message(peer->source.fd, CHANNEL_ANSWER, verdict);
+}
+
 static void on_peer_readable(struct event_source *source, uint32_t revents)
 {
 	struct peer *peer = (struct peer *)source;
-	struct channel_message message;
-	int r = receive(source->fd, &message);
+	union packet packet;
+	int fd = -1, r = receive(source->fd, &packet, &fd);
 
 	(void)revents;
 	if (r == 0)
 		return;
-	if (r < 0 || message.kind != CHANNEL_HELLO || peer->container[0] ||
-	    !text_is_dns_label(message.text)) {
+	if (r > 0 && packet.message.kind == CHANNEL_HELLO)
+		r = greet(peer, &packet.message);
+	else if (r > 0 && packet.message.kind == CHANNEL_OUTPUT)
+		r = consider(peer, &packet.output, &fd);
+	else
+		r = -EPROTO;
+	if (r < 0)
 		drop_peer(peer);
-		return;
-	}
-	memcpy(peer->container, message.text, sizeof(peer->container));
-	peer->server->options.on_hello(peer->server->options.context, peer->container, peer->pid);
 }
 
 /* No descriptor or no memory for another connection, which would wake the loop for ever. Closed,
@@ -172,8 +354,7 @@ static void stop_listening(struct channel_server *server)
 static void on_connection(struct event_source *source, uint32_t revents)
 {
 	struct channel_server *server = (struct channel_server *)source;
-	struct ucred credentials = { 0 };
-	socklen_t size = sizeof(credentials);
+	socklen_t size = sizeof(struct ucred);
 	struct peer *peer;
 	int fd = accept4(source->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
@@ -188,8 +369,9 @@ static void on_connection(struct event_source *source, uint32_t revents)
 		close(fd);
 		return;
 	}
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) == 0)
-		peer->pid = credentials.pid;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer->credentials, &size) < 0)
+		peer->credentials = (struct ucred){ .uid = (uid_t)-1, .gid = (gid_t)-1 };
+	peer->id = ++server->last_id;
 	peer->server = server;
 	peer->source =
 		(struct event_source){ .callback = on_peer_readable, .name = "wrapper", .fd = fd };
@@ -284,15 +466,22 @@ bool channel_server_has(const struct channel_server *server, const char *contain
 
 unsigned channel_server_signal(struct channel_server *server, const char *container, int signo)
 {
-	struct channel_message message = { .magic = CHANNEL_MAGIC,
-					   .kind = CHANNEL_SIGNAL,
-					   .number = (uint16_t)signo };
 	unsigned count = 0;
 
 	for (struct peer *peer = server->peers; peer; peer = peer->next)
 		if (strcmp(peer->container, container) == 0 &&
-		    send(peer->source.fd, &message, sizeof(message), MSG_NOSIGNAL | MSG_DONTWAIT) ==
-			    sizeof(message))
+		    send_message(peer->source.fd, CHANNEL_SIGNAL, (unsigned)signo) == 0)
 			count++;
 	return count;
+}
+
+int channel_server_answer(struct channel_server *server, uint64_t id, enum channel_verdict verdict)
+{
+	for (struct peer *peer = server->peers; peer; peer = peer->next) {
+		if (peer->id != id)
+			continue;
+		peer->is_offering = verdict == CHANNEL_BUSY;
+		return send_message(peer->source.fd, CHANNEL_ANSWER, verdict) == 0 ? 0 : -ENOTCONN;
+	}
+	return -ENOTCONN;
 }

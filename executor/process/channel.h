@@ -5,12 +5,15 @@
  * of a main container that was OOM-killed and wrote no exit code. In the other direction go
  * signals, which saves the wrapper an inotify instance (they are scarce on a node).
  *
- * Everything that arrives here can come from user code: sizes and names are checked, a bad message
- * ends the connection, and nobody can say more than "container X lives" or be told more than a
- * signal number. docs/states.md draws the life of a connection.
+ * When its command has ended, a wrapper offers the outputs of its own file system as descriptors
+ * (SCM_RIGHTS), one at a time, and hears of each whether it was taken.
  *
- * A message is one packet: struct channel_message without its unused tail, host byte order (both
- * ends are the same binary on the same machine).
+ * Everything that arrives here can come from user code: sizes and names are checked, a bad message
+ * ends the connection, and nobody can say more than "container X lives" and "this is its output", or
+ * be told more than a signal number. docs/states.md draws the life of a connection.
+ *
+ * A message is one packet, struct channel_message or, cut behind the path's NUL, struct
+ * channel_output; host byte order (both ends are the same binary on the same machine).
  */
 #pragma once
 
@@ -25,6 +28,9 @@
 #define CHANNEL_MAGIC 0x54495031 /* "TIP1" */
 #define CHANNEL_NAME_MAX 64
 
+/* Longest path of an output, NUL included: what open(2) takes. */
+#define CHANNEL_PATH_MAX 4096
+
 /* Wrappers of one pod that may be connected at a time; a pod with more containers than this
  * still works through the files. */
 #define CHANNEL_PEERS_MAX 64
@@ -32,6 +38,15 @@
 enum channel_kind {
 	CHANNEL_HELLO = 1, /* wrapper → wait: text is the container's name */
 	CHANNEL_SIGNAL = 2, /* wait → wrapper: number is the signal for the user's process group */
+	CHANNEL_OUTPUT =
+		3, /* wrapper → wait: struct channel_output, with a descriptor or an errno */
+	CHANNEL_ANSWER = 4, /* wait → wrapper: number is a channel_verdict on the last output */
+};
+
+enum channel_verdict {
+	CHANNEL_TAKEN = 1, /* the wrapper need not live any longer for it */
+	CHANNEL_REFUSED = 2, /* it has to go another way */
+	CHANNEL_BUSY = 3, /* no verdict yet: it is still being looked at */
 };
 
 struct channel_message {
@@ -41,6 +56,13 @@ struct channel_message {
 	char text[CHANNEL_NAME_MAX]; /* NUL padded */
 };
 
+struct channel_output {
+	uint32_t magic;
+	uint16_t kind;
+	uint16_t number; /* why there is no descriptor: an errno; 0 = there is one */
+	char path[CHANNEL_PATH_MAX]; /* as the template has it, clean */
+};
+
 /* --- wrapper ---------------------------------------------------------------------------- */
 
 struct channel_client {
@@ -48,6 +70,8 @@ struct channel_client {
 	void (*on_signal)(struct channel_client *client, int signo);
 	/* `wait` is gone (or spoke nonsense): signals must be looked for in the files again. */
 	void (*on_lost)(struct channel_client *client);
+	/* On the output that was offered last; NULL where none is. */
+	void (*on_answer)(struct channel_client *client, enum channel_verdict verdict);
 };
 
 /* Connects and says hello; never blocks. 0, or a negative errno (ENOENT, ECONNREFUSED: nobody
@@ -57,15 +81,39 @@ int channel_client_connect(struct channel_client *client, struct event_loop *loo
 bool channel_client_is_connected(const struct channel_client *client);
 void channel_client_done(struct channel_client *client);
 
+/* Offers the output `path` as the descriptor `fd` (not owned), or says by an errno (positive) why
+ * there is none. 0, -ENOTCONN, or another negative errno; then nothing was said. One at a time: the
+ * next one after on_answer has said CHANNEL_TAKEN or CHANNEL_REFUSED. */
+int channel_client_offer(struct channel_client *client, const char *path, int fd, int code);
+
 /* --- wait ------------------------------------------------------------------------------- */
 
 struct channel_server;
+
+/* What a wrapper offers. */
+struct channel_offer {
+	uint64_t peer; /* for channel_server_answer() */
+	const char *container; /* as its hello said; borrowed like all of this */
+	const char *path; /* absolute, nothing else is known of it */
+	int fd; /* to be taken by TAKE_FD; any type of file, opened in any way. -1: code says why */
+	int code; /* positive errno, 0 with a descriptor */
+	/* As the kernel says, those of the process that connected. */
+	uid_t uid;
+	gid_t gid;
+	const gid_t *groups;
+	size_t group_count;
+};
+
+/* Groups of a peer beyond these are not known. */
+#define CHANNEL_GROUPS_MAX 64
 
 struct channel_server_options {
 	const char *root; /* /var/run/argo */
 	/* A wrapper of that container has come / its last connection has ended. */
 	void (*on_hello)(void *context, const char *container, pid_t peer);
 	void (*on_gone)(void *context, const char *container);
+	/* NULL refuses all. CHANNEL_BUSY: channel_server_answer() follows. */
+	enum channel_verdict (*on_offer)(void *context, struct channel_offer *offer);
 	void *context;
 };
 
@@ -84,3 +132,8 @@ bool channel_server_has(const struct channel_server *server, const char *contain
 
 /* Sends a signal to the wrappers of a container; the number of them that got it. */
 unsigned channel_server_signal(struct channel_server *server, const char *container, int signo);
+
+/* The verdict on what was offered, or CHANNEL_BUSY as a sign of life. 0, or -ENOTCONN: that wrapper
+ * is not there any more. */
+int channel_server_answer(struct channel_server *server, uint64_t peer,
+			  enum channel_verdict verdict);

@@ -1,11 +1,12 @@
 /*
  * The wrapper channel. The first byte chooses the end under test.
  *
- * Even: `wait`'s server, and strangers who connect, send packets and leave. Required: names are DNS
- * labels, a container is gone only if it had come and its last wrapper has left, a signal goes to
- * those alone who have said hello.
- * Odd: a wrapper, and a server that sends it packets. Required: signals 1 to 64 only, the connection
- * is lost at most once, and is closed then.
+ * Even: `wait`'s server, and strangers who connect, send packets with and without descriptors, and
+ * leave. Required: names are DNS labels, a container is gone only if it had come and its last wrapper
+ * has left, a signal goes to those alone who have said hello, an output is offered by those alone, by
+ * an absolute path, with a descriptor or a reason, and one at a time.
+ * Odd: a wrapper, and a server that sends it packets. Required: signals 1 to 64 only, answers of
+ * their kinds only, the connection is lost at most once, and is closed then.
  */
 #include "executor/base/text.h"
 #include "executor/process/channel.h"
@@ -62,6 +63,8 @@ struct serving {
 	struct channel_server *server;
 	int strangers[STRANGERS];
 	size_t count, current;
+	uint64_t owed; /* a peer to whom the verdict is owed; 0 = nobody */
+	bool is_busy; /* the next verdict has to wait */
 	struct present {
 		char name[CHANNEL_NAME_MAX];
 		unsigned wrappers;
@@ -102,6 +105,28 @@ static void on_gone(void *context, const char *container)
 	present->wrappers = 0;
 }
 
+static enum channel_verdict on_offer(void *context, struct channel_offer *offer)
+{
+	struct serving *serving = context;
+
+	fuzz_require(find(serving, offer->container));
+	fuzz_require(offer->path[0] == '/' && strlen(offer->path) < CHANNEL_PATH_MAX);
+	fuzz_require((offer->fd >= 0) == (offer->code == 0));
+	fuzz_require(offer->peer != serving->owed);
+	fuzz_require(offer->uid == getuid() && offer->gid == getgid());
+	if (!serving->is_busy || serving->owed)
+		return offer->code ? CHANNEL_TAKEN : CHANNEL_REFUSED;
+	serving->owed = offer->peer;
+	return CHANNEL_BUSY;
+}
+
+static void pay(struct serving *serving)
+{
+	if (serving->owed)
+		channel_server_answer(serving->server, serving->owed, CHANNEL_TAKEN);
+	serving->owed = 0;
+}
+
 static void come(struct serving *serving)
 {
 	struct sockaddr_un address = address_in_directory();
@@ -126,6 +151,41 @@ static void tell(struct serving *serving, const void *data, size_t size)
 			    MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
+/* Up to two descriptors along with it. */
+static void tell_with(struct serving *serving, const void *data, size_t size, unsigned descriptors)
+{
+	const int fds[2] = { serving->strangers[serving->current], serving->strangers[0] };
+	union {
+		char bytes[CMSG_SPACE(sizeof(fds))];
+		struct cmsghdr header;
+	} control = { .header = { .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS } };
+	struct iovec part = { (void *)data, size };
+	struct msghdr header = { .msg_iov = &part, .msg_iovlen = 1 };
+
+	if (serving->count == 0 || fds[0] < 0 || fds[1] < 0)
+		return;
+	control.header.cmsg_len = CMSG_LEN(descriptors * sizeof(int));
+	memcpy(CMSG_DATA(&control.header), fds, descriptors * sizeof(int));
+	if (descriptors > 0) {
+		header.msg_control = control.bytes;
+		header.msg_controllen = CMSG_SPACE(descriptors * sizeof(int));
+	}
+	(void)!sendmsg(fds[0], &header, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static void offer_output(struct serving *serving, struct fuzz_input path, unsigned how)
+{
+	struct channel_output output = { .magic = CHANNEL_MAGIC,
+					 .kind = CHANNEL_OUTPUT,
+					 .number = how & 4 ? ENOENT : 0 };
+
+	if (path.size >= sizeof(output.path))
+		path.size = sizeof(output.path) - 1;
+	memcpy(output.path, path.data, path.size);
+	tell_with(serving, &output, offsetof(struct channel_output, path) + path.size + 1,
+		  how % 4 % 3);
+}
+
 static void leave(struct serving *serving)
 {
 	if (serving->count == 0 || serving->strangers[serving->current] < 0)
@@ -140,12 +200,16 @@ static void signal_all(struct serving *serving, const char *name, int signo)
 	unsigned sent = channel_server_signal(serving->server, name, signo), got = 0;
 	const struct present *present = find(serving, name);
 	struct channel_message message;
+	ssize_t r;
 
 	fuzz_require(sent <= (present ? present->wrappers : 0));
 	for (size_t i = 0; i < serving->count; i++) {
 		int fd = serving->strangers[i];
 
-		if (fd < 0 || recv(fd, &message, sizeof(message), MSG_DONTWAIT) <= 0)
+		do
+			r = fd < 0 ? -1 : recv(fd, &message, sizeof(message), MSG_DONTWAIT);
+		while (r > 0 && message.kind == CHANNEL_ANSWER);
+		if (r <= 0)
 			continue;
 		fuzz_require(message.magic == CHANNEL_MAGIC && message.kind == CHANNEL_SIGNAL);
 		fuzz_require(message.number == signo);
@@ -171,6 +235,18 @@ static void serve_one(struct serving *serving, struct fuzz_input *input)
 		hello = hello_from(fuzz_take_until(input, '\n'));
 		tell(serving, &hello, sizeof(hello));
 		break;
+	case 'o': /* how, and the path */
+		part = fuzz_take(input, 1);
+		if (part.size == 1)
+			offer_output(serving, fuzz_take_until(input, '\n'),
+				     (unsigned char)part.data[0]);
+		break;
+	case 'b':
+		serving->is_busy = !serving->is_busy;
+		break;
+	case 'v':
+		pay(serving);
+		break;
 	case 'c':
 		leave(serving);
 		break;
@@ -194,6 +270,7 @@ static void serve(struct fuzz_input input)
 		.root = fuzz_directory(),
 		.on_hello = on_hello,
 		.on_gone = on_gone,
+		.on_offer = on_offer,
 		.context = &serving,
 	};
 	struct error err = ERROR_NONE;
@@ -219,7 +296,7 @@ static void serve(struct fuzz_input input)
 struct wrapper {
 	struct channel_client client; /* first */
 	bool is_leaving; /* at the next signal */
-	unsigned lost, signals;
+	unsigned lost, signals, answers;
 };
 
 static void on_signal(struct channel_client *client, int signo)
@@ -231,6 +308,15 @@ static void on_signal(struct channel_client *client, int signo)
 	wrapper->signals++;
 	if (wrapper->is_leaving)
 		channel_client_done(client);
+}
+
+static void on_answer(struct channel_client *client, enum channel_verdict verdict)
+{
+	struct wrapper *wrapper = (struct wrapper *)client;
+
+	fuzz_require(verdict >= CHANNEL_TAKEN && verdict <= CHANNEL_BUSY);
+	fuzz_require(wrapper->lost == 0);
+	wrapper->answers++;
 }
 
 static void on_lost(struct channel_client *client)
@@ -257,6 +343,20 @@ static void wrap_one(struct wrapper *wrapper, int peer, struct fuzz_input *input
 		message.number = fuzz_take_byte(input);
 		(void)!send(peer, &message, sizeof(message), MSG_NOSIGNAL | MSG_DONTWAIT);
 		break;
+	case 'a':
+		message.kind = CHANNEL_ANSWER;
+		message.number = fuzz_take_byte(input);
+		(void)!send(peer, &message, sizeof(message), MSG_NOSIGNAL | MSG_DONTWAIT);
+		break;
+	case 'o':
+		part = fuzz_take_until(input, '\n');
+		if (part.size < CHANNEL_PATH_MAX) {
+			char path[CHANNEL_PATH_MAX] = "";
+
+			memcpy(path, part.data, part.size);
+			channel_client_offer(&wrapper->client, path, peer, 0);
+		}
+		break;
 	case 'l':
 		wrapper->is_leaving = true;
 		break;
@@ -270,7 +370,9 @@ static void wrap_one(struct wrapper *wrapper, int peer, struct fuzz_input *input
 
 static void wrap(struct fuzz_input input)
 {
-	struct wrapper wrapper = { .client = { .on_signal = on_signal, .on_lost = on_lost } };
+	struct wrapper wrapper = {
+		.client = { .on_signal = on_signal, .on_lost = on_lost, .on_answer = on_answer }
+	};
 	struct sockaddr_un address = address_in_directory();
 	struct event_loop *loop = event_loop_new();
 	struct channel_message hello;

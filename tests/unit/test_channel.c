@@ -3,6 +3,7 @@
 #include "executor/base/cleanup.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -299,6 +300,184 @@ static void test_clients_believe_no_nonsense_either(void **state)
 	send_to_clients("x", 1);
 }
 
+/* --- outputs ---------------------------------------------------------------------------- */
+
+static enum channel_verdict verdict, answered;
+static uint64_t offering;
+static unsigned offer_count;
+static bool keeps_descriptors;
+static int kept_fd = -1;
+
+static enum channel_verdict on_offer(void *context, struct channel_offer *offer)
+{
+	(void)context;
+	assert_string_equal(offer->container, "main");
+	assert_int_equal(offer->uid, getuid());
+	assert_int_equal(offer->gid, getgid());
+	snprintf(events + strlen(events), sizeof(events) - strlen(events), "%s:%d ", offer->path,
+		 offer->code);
+	offering = offer->peer;
+	offer_count++;
+	if (keeps_descriptors)
+		kept_fd = TAKE_FD(offer->fd);
+	return verdict;
+}
+
+static void on_answer(struct channel_client *client, enum channel_verdict heard)
+{
+	(void)client;
+	answered = heard;
+}
+
+static void serve_outputs(struct channel_client *client)
+{
+	const struct channel_server_options options = {
+		.root = scratch_path(""),
+		.on_hello = on_hello,
+		.on_gone = on_gone,
+		.on_offer = on_offer,
+		.context = &events,
+	};
+
+	events[0] = '\0';
+	answered = 0;
+	offer_count = 0;
+	server = channel_server_new(loop, &options, NULL);
+	assert_non_null(server);
+	join(client, "main");
+	client->on_answer = on_answer;
+	run();
+}
+
+static void test_an_output_is_taken(void **state)
+{
+	struct channel_client client;
+	struct stat ours, theirs;
+	int fd;
+
+	(void)state;
+	serve_outputs(&client);
+	fd = open("/etc/hostname", O_RDONLY | O_CLOEXEC);
+	verdict = CHANNEL_TAKEN;
+	keeps_descriptors = true;
+	assert_int_equal(channel_client_offer(&client, "/out/a", fd, 0), 0);
+	run();
+	keeps_descriptors = false;
+	assert_int_equal(answered, CHANNEL_TAKEN);
+	assert_int_equal(fstat(fd, &ours) | fstat(kept_fd, &theirs), 0);
+	assert_int_equal(ours.st_ino, theirs.st_ino);
+	assert_int_equal(fcntl(kept_fd, F_GETFD), FD_CLOEXEC);
+	close(kept_fd);
+	verdict = CHANNEL_REFUSED;
+	assert_int_equal(channel_client_offer(&client, "/b", -1, ENOENT), 0);
+	run();
+	assert_int_equal(answered, CHANNEL_REFUSED);
+	assert_string_equal(events, "+main /out/a:0 /b:2 ");
+	close(fd);
+	channel_client_done(&client);
+	assert_int_equal(channel_client_offer(&client, "/b", -1, ENOENT), -ENOTCONN);
+	run();
+	end();
+}
+
+static void test_a_verdict_that_takes_time(void **state)
+{
+	struct channel_client client;
+
+	(void)state;
+	serve_outputs(&client);
+	verdict = CHANNEL_BUSY;
+	assert_int_equal(channel_client_offer(&client, "/a", -1, EACCES), 0);
+	run();
+	assert_int_equal(answered, CHANNEL_BUSY);
+	assert_int_equal(channel_server_answer(server, offering + 1, CHANNEL_TAKEN), -ENOTCONN);
+	assert_int_equal(channel_server_answer(server, offering, CHANNEL_BUSY), 0);
+	assert_int_equal(channel_server_answer(server, offering, CHANNEL_TAKEN), 0);
+	run();
+	assert_int_equal(answered, CHANNEL_TAKEN);
+	/* Two at a time are none of ours. */
+	assert_int_equal(channel_client_offer(&client, "/a", -1, EACCES), 0);
+	assert_int_equal(channel_client_offer(&client, "/b", -1, EACCES), 0);
+	run();
+	assert_false(channel_client_is_connected(&client));
+	assert_int_equal(channel_server_answer(server, offering, CHANNEL_TAKEN), -ENOTCONN);
+	assert_string_equal(events, "+main /a:13 /a:13 -main ");
+	end();
+}
+
+/* Sends it behind a hello, or alone, with so many descriptors: the connection ends, and none is left. */
+static void check_output_dropped(const void *data, size_t size, unsigned descriptors,
+				 bool says_hello)
+{
+	const struct channel_message first = hello("main");
+	const int fds[3] = { 0, 0, 0 };
+	union {
+		char bytes[CMSG_SPACE(sizeof(fds))];
+		struct cmsghdr header;
+	} control = { .header = { .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS } };
+	struct iovec part = { (void *)data, size };
+	struct msghdr header = { .msg_iov = &part, .msg_iovlen = 1 };
+	int next = dup(0), fd;
+	char c;
+
+	close(next);
+	fd = dial();
+	control.header.cmsg_len = CMSG_LEN(descriptors * sizeof(int));
+	memcpy(CMSG_DATA(&control.header), fds, descriptors * sizeof(int));
+	if (descriptors) {
+		header.msg_control = &control;
+		header.msg_controllen = CMSG_SPACE(descriptors * sizeof(int));
+	}
+	if (says_hello)
+		assert_int_equal(send(fd, &first, sizeof(first), 0), sizeof(first));
+	assert_int_equal(sendmsg(fd, &header, MSG_NOSIGNAL), size);
+	run();
+	while (recv(fd, &c, 1, MSG_DONTWAIT | MSG_TRUNC) > 0)
+		;
+	assert_int_equal(recv(fd, &c, 1, MSG_DONTWAIT), 0);
+	close(fd);
+	assert_int_equal(dup(0), next);
+	close(next);
+}
+
+static void test_outputs_that_make_no_sense(void **state)
+{
+	static struct channel_output output = { .magic = CHANNEL_MAGIC,
+						.kind = CHANNEL_OUTPUT,
+						.path = "/a" };
+	const size_t size = offsetof(struct channel_output, path) + sizeof("/a");
+	struct channel_message message = hello("main");
+	struct channel_client client;
+
+	(void)state;
+	serve_outputs(&client);
+	channel_client_done(&client);
+	verdict = CHANNEL_TAKEN;
+	check_output_dropped(&output, size, 1, false); /* from a stranger */
+	check_output_dropped(&output, size, 0, true); /* neither descriptor nor reason */
+	check_output_dropped(&output, size, 2, true);
+	check_output_dropped(&output, size, 3, true);
+	check_output_dropped(&output, size - 1, 1, true); /* no end */
+	check_output_dropped(&output, size + 1, 1, true); /* more than a path */
+	check_output_dropped(&output, size - 3, 1, true); /* no path */
+	check_output_dropped(&message, sizeof(message), 1, false);
+	output.number = EACCES;
+	check_output_dropped(&output, size, 1, true); /* both */
+	output.path[0] = 'x';
+	check_output_dropped(&output, size, 0, true); /* not absolute */
+	memset(output.path, '/', sizeof(output.path));
+	check_output_dropped(&output, sizeof(output), 0, true);
+	assert_int_equal(offer_count, 0);
+	output.path[sizeof(output.path) - 1] = '\0'; /* as long as can be */
+	join(&client, "main");
+	client.on_answer = on_answer;
+	assert_int_equal(channel_client_offer(&client, output.path, -1, ENOENT), 0);
+	run();
+	assert_int_equal(offer_count, 1);
+	channel_client_done(&client);
+	end();
+}
+
 /* --- who is there when ------------------------------------------------------------------ */
 
 static void test_nobody_there(void **state)
@@ -427,6 +606,9 @@ int main(void)
 		cmocka_unit_test(test_second_hello),
 		cmocka_unit_test(test_a_thousand_connections),
 		cmocka_unit_test(test_clients_believe_no_nonsense_either),
+		cmocka_unit_test(test_an_output_is_taken),
+		cmocka_unit_test(test_a_verdict_that_takes_time),
+		cmocka_unit_test(test_outputs_that_make_no_sense),
 		cmocka_unit_test(test_nobody_there),
 		cmocka_unit_test(test_server_restarts),
 		cmocka_unit_test(test_deleted_socket_file),
