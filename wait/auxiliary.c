@@ -244,6 +244,7 @@ struct stage auxiliary_stage(struct auxiliary *self)
 		.scratch = STAGE_SCRATCH,
 		.is_initless = self->environment.is_initless,
 		.ledger = &self->ledger,
+		.handed = &self->mains.offers.handed,
 	};
 }
 

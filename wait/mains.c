@@ -198,6 +198,13 @@ static void on_gone(void *context, const char *container)
 	settle(mains);
 }
 
+static enum channel_verdict on_offer(void *context, struct channel_offer *offer)
+{
+	struct mains *mains = context;
+
+	return offers_consider(&mains->offers, offer);
+}
+
 static void on_kill(struct event_timer *timer)
 {
 	struct mains *mains = (struct mains *)((char *)timer - offsetof(struct mains, kill));
@@ -295,9 +302,11 @@ int mains_init(struct mains *mains, struct event_loop *loop, const struct templa
 	       const struct environment *environment, const char *root, const struct log *log,
 	       struct error *err)
 {
-	struct channel_server_options options = {
-		.root = root, .on_hello = on_hello, .on_gone = on_gone, .context = mains
-	};
+	struct channel_server_options options = { .root = root,
+						  .on_hello = on_hello,
+						  .on_gone = on_gone,
+						  .on_offer = on_offer,
+						  .context = mains };
 	struct terminator_options terminator = {
 		.log = log, .deliver = deliver, .on_change = on_change, .context = mains
 	};
@@ -317,9 +326,13 @@ int mains_init(struct mains *mains, struct event_loop *loop, const struct templa
 	r = terminator_init(&mains->terminator, loop, &terminator);
 	if (r < 0)
 		return error_errno(err, r, "timerfd");
+	r = offers_init(&mains->offers, loop, template, log);
+	if (r < 0)
+		return error_errno(err, r, "timerfd");
 	mains->channel = channel_server_new(loop, &options, err);
 	if (!mains->channel)
 		return err->code;
+	mains->offers.channel = mains->channel;
 	r = start_timers(mains, loop, environment);
 	if (r < 0)
 		return error_errno(err, r, "timerfd");
@@ -328,6 +341,7 @@ int mains_init(struct mains *mains, struct event_loop *loop, const struct templa
 
 void mains_done(struct mains *mains)
 {
+	offers_done(&mains->offers);
 	channel_server_free(TAKE_PTR(mains->channel));
 	event_watch_done(&mains->watch);
 	event_timer_done(&mains->deadline);

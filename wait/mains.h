@@ -18,6 +18,7 @@
 #include "executor/event/watch.h"
 #include "executor/process/channel.h"
 #include "executor/process/inbox.h"
+#include "executor/stage/offers.h"
 #include "executor/template/environment.h"
 #include "executor/template/template.h"
 #include "signal/terminator.h"
@@ -45,6 +46,7 @@ struct mains {
 	const char *root;
 	int64_t grace_ms;
 	struct channel_server *channel;
+	struct offers offers; /* of outputs, by wrappers */
 	struct event_watch watch;
 	void (*on_look)(struct mains *mains); /* something was written; may be NULL */
 	struct event_timer deadline; /* ARGO_DEADLINE */

@@ -17,5 +17,7 @@ int handover_packed(const struct stage *stage, const struct source *source,
 		    const struct pack_options *options, struct store *store, const char *name,
 		    struct error *err);
 
-/* The file or directory itself, where it is. Needs /proc. */
-int handover_place(const struct source *source, struct store *store, struct error *err);
+/* The file or directory itself: where it is, if it is in a volume or in our own files (needs /proc);
+ * what another container has handed over as a copy called `name`. */
+int handover_plain(const struct stage *stage, const struct source *source, struct store *store,
+		   const char *name, struct error *err);

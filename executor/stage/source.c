@@ -54,15 +54,64 @@ static int open_in_volume(const struct stage *stage, const char *path, struct so
 	return open_at(root, mount ? path + strlen(mount) : path, BENEATH_FOLLOW, ret, err);
 }
 
+/* A duplicate: the table's own stays for another attempt. */
+static int open_handed(const struct handed_item *item, struct source *ret, struct error *err)
+{
+	ret->handed = item;
+	snprintf(ret->path, sizeof(ret->path), "%s", item->path);
+	if (item->code == ENOENT)
+		return error_set(err, -ENOENT, "%s no such file or directory", item->path);
+	if (item->code == EINVAL)
+		return error_set(err, -EINVAL, "%s is not a regular file or directory", item->path);
+	if (item->code != 0)
+		return error_errno(err, -item->code, "open %s", item->path);
+	ret->fd = fcntl(item->fd, F_DUPFD_CLOEXEC, 0);
+	return ret->fd < 0 ? error_errno(err, -errno, "duplicate %s", item->path) :
+			     examine(ret, err);
+}
+
+const struct identity *source_identity(const struct source *source)
+{
+	return source->handed ? &source->handed->identity : NULL;
+}
+
+static int check(const struct source *source, uint64_t there, uint64_t sent, struct error *err)
+{
+	if (!source->handed || !source->is_directory || sent >= there)
+		return 0;
+	return error_set(err, -EIO,
+			 "%s: of %llu entries that were handed over %llu could be read; was the "
+			 "container removed?",
+			 source->path, (unsigned long long)there, (unsigned long long)sent);
+}
+
+int source_check_entries(const struct source *source, uint64_t sent, struct error *err)
+{
+	const struct scan_counts *counts = source->handed ? &source->handed->counts : NULL;
+
+	return counts ? check(source, counts->files + counts->directories + counts->links, sent,
+			      err) :
+			0;
+}
+
+int source_check_files(const struct source *source, uint64_t sent, struct error *err)
+{
+	return source->handed ? check(source, source->handed->counts.files, sent, err) : 0;
+}
+
 int source_open(const struct stage *stage, const struct template_artifact *artifact,
 		struct source *ret, struct error *err)
 {
+	const struct handed_item *item;
 	char relative[PATH_MAX_BYTES];
 	int r;
 
 	*ret = (struct source){ .fd = -1 };
 	if (!stage_is_in_base(stage, artifact->path))
 		return open_in_volume(stage, artifact->path, ret, err);
+	item = stage->handed ? handed_find(stage->handed, artifact->path) : NULL;
+	if (item)
+		return open_handed(item, ret, err);
 	if ((size_t)snprintf(relative, sizeof(relative), "outputs/artifacts%s%s.tgz",
 			     *artifact->path == '/' ? "" : "/", artifact->path) >= sizeof(relative))
 		return error_set(err, -ENAMETOOLONG, "path %.200s… is too long", artifact->path);

@@ -3,6 +3,7 @@
 
 #include "executor/artifact/store.h"
 #include "executor/base/log.h"
+#include "executor/stage/handed.h"
 #include "executor/stage/ledger.h"
 #include "executor/template/template.h"
 
@@ -20,6 +21,7 @@ struct stage {
 	const char *scratch; /* /tmp/argo/outputs: private to this container */
 	bool is_initless;
 	struct ledger *ledger; /* NULL = nobody looks */
+	const struct handed *handed; /* what main's wrapper has handed over; NULL = nothing */
 	const char *
 		plugin; /* load_inputs: only what this artifact plugin has; NULL = all but plugins' */
 };

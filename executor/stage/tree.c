@@ -1,6 +1,7 @@
 #include "executor/stage/tree.h"
 
 #include "executor/base/cleanup.h"
+#include "executor/base/entry.h"
 #include "executor/base/path.h"
 #include "executor/stage/crew.h"
 
@@ -16,7 +17,7 @@
 struct tree {
 	const struct stage *stage;
 	struct store *store;
-	int fd; /* of the top */
+	const struct source *source; /* the top */
 };
 
 /* --- sending ---------------------------------------------------------------------------- */
@@ -63,6 +64,7 @@ struct walk {
 		size_t size; /* of its path */
 	} levels[TREE_DEPTH_MAX]; /* from the top to where the walk is */
 	size_t depth;
+	uint64_t files; /* found so far */
 	char path[PATH_MAX_BYTES]; /* of the entry at hand */
 };
 
@@ -124,18 +126,19 @@ static int leave_out(const struct walk *walk)
 static int visit(struct walk *walk, int parent_fd, const char *name, struct error *err)
 {
 	_cleanup_close_ int fd =
-		openat(parent_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+		entry_open(parent_fd, name, 0, source_identity(walk->tree->source));
 	struct stat st;
 
 	/* A link, a socket, a device: an object store has nothing like it. Gone: a race lost. */
-	if (fd < 0 && (errno == ELOOP || errno == ENXIO || errno == ENOENT))
+	if (fd == -ELOOP || fd == -ENXIO || fd == -ENOENT)
 		return leave_out(walk);
 	if (fd < 0 || fstat(fd, &st) < 0)
-		return error_errno(err, -errno, "open %s", walk->path);
+		return error_errno(err, fd < 0 ? fd : -errno, "open %s", walk->path);
 	if (S_ISDIR(st.st_mode))
 		return enter(walk, TAKE_FD(fd), err);
 	if (!S_ISREG(st.st_mode))
 		return leave_out(walk);
+	walk->files++;
 	return put_leaf(walk, TAKE_FD(fd), (uint64_t)st.st_size, err);
 }
 
@@ -172,13 +175,14 @@ static int walk_tree(struct walk *walk, struct error *err)
 	int fd, r;
 
 	/* Of its own: a position in the directory is the open file's. */
-	fd = openat(walk->tree->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fd = entry_open(walk->tree->source->fd, ".", O_DIRECTORY,
+			source_identity(walk->tree->source));
 	if (fd < 0)
-		return error_errno(err, -errno, "read directory .");
+		return error_errno(err, fd, "read directory .");
 	r = enter(walk, fd, err);
 	while (r == 0 && walk->depth > 0)
 		r = step(walk, err);
-	return r;
+	return r < 0 ? r : source_check_files(walk->tree->source, walk->files, err);
 }
 
 static int find_leaves(void *context, struct crew *crew, struct error *err)
@@ -197,9 +201,10 @@ static int find_leaves(void *context, struct crew *crew, struct error *err)
 	return r;
 }
 
-int tree_upload(const struct stage *stage, struct store *store, int fd, struct error *err)
+int tree_upload(const struct stage *stage, struct store *store, const struct source *source,
+		struct error *err)
 {
-	struct tree tree = { .stage = stage, .store = store, .fd = fd };
+	struct tree tree = { .stage = stage, .store = store, .source = source };
 
 	return crew_run(stage->store.loop, TREE_WIDTH,
 			&(struct crew_duties){ .find = find_leaves,

@@ -41,13 +41,13 @@ static int upload_plain(const struct stage *stage, const struct template_artifac
 			struct error *err)
 {
 	if (store->operations->save_path)
-		return handover_place(source, store, err);
+		return handover_plain(stage, source, store, name, err);
 	if (!source->is_directory)
 		return upload_known(stage, artifact, source, store, name, err);
 	if (!store->operations->put_file)
 		return error_set(err, -ENOTSUP, "output artifacts of type %s are not supported",
 				 store->operations->type);
-	return tree_upload(stage, store, source->fd, err);
+	return tree_upload(stage, store, source, err);
 }
 
 /* Packed on the way: nothing of it touches the disk. */
@@ -56,6 +56,7 @@ static int upload_packed(const struct stage *stage, const struct source *source,
 			 struct error *err)
 {
 	const struct store_operations *operations = store->operations;
+	struct pack_result packed;
 	struct writer *out = NULL;
 	int r;
 
@@ -67,7 +68,9 @@ static int upload_packed(const struct stage *stage, const struct source *source,
 	r = operations->put_stream(store, name, &out, err);
 	if (r < 0)
 		return r;
-	r = pack_descriptor(source->fd, options, out, NULL, err);
+	r = pack_descriptor(source->fd, options, out, &packed, err);
+	if (r == 0)
+		r = source_check_entries(source, packed.entries, err);
 	if (r == 0 && out->finish)
 		r = out->finish(out, err);
 	operations->put_stream_done(store, out);
@@ -109,6 +112,7 @@ static int upload_form(const struct stage *stage, const struct template_artifact
 		.format = artifact->archive == ARCHIVE_ZIP ? PACK_ZIP : PACK_TAR_GZ,
 		.level = artifact->compression_level,
 		.name = path_basename(artifact->path),
+		.as = source_identity(source),
 		.hooks = stage_hooks(stage),
 	};
 
