@@ -3,6 +3,8 @@
 #include "emissary/attempts.h"
 #include "emissary/companions.h"
 #include "emissary/directory.h"
+#include "emissary/handoff.h"
+#include "emissary/leftovers.h"
 #include "emissary/links.h"
 #include "emissary/ready.h"
 #include "emissary/run.h"
@@ -45,12 +47,14 @@ struct emissary {
 	struct command command;
 	struct run run;
 	struct directory directory; /* ctr/<name> */
+	struct handoff handoff;
 	const char *pause_name;
 	struct companions mains; /* for a sidecar: whom it serves */
 	struct event_timer sidecar_kill;
 	int stopped_by; /* the first signal that asked for the end; 0 = none */
 	int dependency_code; /* of the dependency that failed; else 0 */
 	bool is_watching;
+	bool was_connected; /* `wait` is or has been there */
 	bool is_before_main; /* the supervisor has not prepared the pod: a failure is 65 */
 	bool is_started; /* from now on signals belong to the command */
 	bool is_pause_over;
@@ -129,13 +133,22 @@ static void watch_files(struct emissary *self)
 
 static void connect_channel(struct emissary *self)
 {
-	if (channel_client_is_connected(&self->channel) ||
-	    channel_client_connect(&self->channel, self->loop, ROOT,
-				   self->environment.container_name) < 0)
+	int r;
+
+	if (channel_client_is_connected(&self->channel))
+		return;
+	r = channel_client_connect(&self->channel, self->loop, ROOT,
+				   self->environment.container_name);
+	/* A socket file without a listener: it has been there and has ended. */
+	if (r == -ECONNREFUSED)
+		self->was_connected = true;
+	if (r < 0)
 		return;
 	if (self->is_watching)
 		event_watch_done(&self->watch);
 	self->is_watching = false;
+	self->was_connected = true;
+	handoff_wake(&self->handoff);
 }
 
 static void on_file_signal(struct inbox *inbox, int signo)
@@ -166,8 +179,17 @@ static void on_channel_lost(struct channel_client *client)
 	struct emissary *self =
 		(struct emissary *)((char *)client - offsetof(struct emissary, channel));
 
+	handoff_wake(&self->handoff);
 	watch_files(self);
 	take_signal_file(self);
+}
+
+static void on_channel_answer(struct channel_client *client, enum channel_verdict verdict)
+{
+	struct emissary *self =
+		(struct emissary *)((char *)client - offsetof(struct emissary, channel));
+
+	handoff_answered(&self->handoff, verdict);
 }
 
 /* --- the sequence ----------------------------------------------------------------------- */
@@ -220,6 +242,7 @@ static int prepare(struct emissary *self, struct error *err)
 	self->inbox.on_signal = on_file_signal;
 	self->channel.on_signal = on_channel_signal;
 	self->channel.on_lost = on_channel_lost;
+	self->channel.on_answer = on_channel_answer;
 	connect_channel(self);
 	if (!channel_client_is_connected(&self->channel)) {
 		watch_files(self);
@@ -356,6 +379,34 @@ static int await_turn(struct emissary *self, struct error *err)
 	return r == -ECANCELED ? stopped(self, err) : r;
 }
 
+/* Whether a container beside this one collects what main leaves, so that it is worth waiting for. */
+static bool has_collector(const struct template *template)
+{
+	return template->type == TEMPLATE_CONTAINER || template->type == TEMPLATE_SCRIPT ||
+	       template->type == TEMPLATE_CONTAINER_SET || template_archives_logs(template);
+}
+
+static int collect(struct emissary *self, struct error *err)
+{
+	const struct log *log = &self->role->log;
+	struct collect_taker taker = handoff_taker(&self->handoff);
+	int r;
+
+	if (!collect_has_artifacts(self->template))
+		return collect_outputs(self->template, ROOT, NULL, log, err);
+	leftovers_end();
+	run_reap(&self->run);
+	r = handoff_init(&self->handoff, self->loop, &self->channel, log);
+	if (r < 0)
+		return error_errno(err, r, "timerfd");
+	/* One that was there and has gone does not come back. */
+	if (!self->was_connected && has_collector(self->template))
+		handoff_await_channel(&self->handoff);
+	r = collect_outputs(self->template, ROOT, &taker, log, err);
+	handoff_done(&self->handoff);
+	return r;
+}
+
 static int run_and_collect(struct emissary *self, int *ret_code, struct error *err)
 {
 	bool is_main = strcmp(self->environment.container_name, "main") == 0;
@@ -370,7 +421,7 @@ static int run_and_collect(struct emissary *self, int *ret_code, struct error *e
 	if (r < 0)
 		return r;
 	pause_for_debugging(self, "ARGO_DEBUG_PAUSE_AFTER", "after");
-	return is_main ? collect_outputs(self->template, ROOT, &self->role->log, err) : 0;
+	return is_main ? collect(self, err) : 0;
 }
 
 /*

@@ -9,10 +9,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 
 struct collection {
 	const struct template *template;
 	const char *root;
+	const struct collect_taker *taker;
 	const struct log *log;
 };
 
@@ -90,6 +92,33 @@ static int pack_to(const struct collection *self, const char *path, const char *
 	return r;
 }
 
+/* Opens what is a file or a directory now: opening anything else can have effects. O_NONBLOCK is for
+ * what may have taken its place since. The descriptor or a negative errno. */
+static int open_artifact(const char *path)
+{
+	struct stat st;
+	int fd;
+
+	if (stat(path, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
+		return -EINVAL;
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	return fd < 0 ? -errno : fd;
+}
+
+/* True if nothing is left to be done: somebody has it, or knows that it is not there. What cannot be
+ * opened is told, too; packing it fails then and says so here. */
+static bool give(const struct collection *self, const char *path)
+{
+	_cleanup_close_ int fd = -1;
+
+	if (!self->taker)
+		return false;
+	fd = open_artifact(path);
+	return self->taker->give(self->taker->context, path, fd, fd < 0 ? -fd : 0) == 0 && fd >= 0;
+}
+
 static int collect_artifact(const struct collection *self, const struct template_artifact *artifact,
 			    struct error *err)
 {
@@ -98,6 +127,8 @@ static int collect_artifact(const struct collection *self, const struct template
 
 	if (r < 0 || template_find_mount(self->template, artifact->path))
 		return r;
+	if (give(self, artifact->path))
+		return 0;
 	if (access(artifact->path, F_OK) < 0 && errno == ENOENT) {
 		log_warn(self->log, "Output artifact does not exist",
 			 log_string("artifactName", artifact->name),
@@ -108,6 +139,15 @@ static int collect_artifact(const struct collection *self, const struct template
 	if (r == 0)
 		r = pack_to(self, artifact->path, target, err);
 	return r < 0 ? error_prefix(err, r, "output artifact %s", artifact->name) : 0;
+}
+
+/* Several artifacts may be made of one path: it is collected once. */
+static bool is_collected(const struct template *template, size_t i)
+{
+	for (size_t k = 0; k < i; k++)
+		if (strcmp(template->outputs[k].path, template->outputs[i].path) == 0)
+			return true;
+	return false;
 }
 
 /* The first failure is returned; the others are for the log. */
@@ -122,10 +162,18 @@ static int keep_first(const struct collection *self, int first, int r, struct er
 	return r;
 }
 
-int collect_outputs(const struct template *template, const char *root, const struct log *log,
-		    struct error *err)
+bool collect_has_artifacts(const struct template *template)
 {
-	struct collection self = { .template = template, .root = root, .log = log };
+	for (size_t i = 0; i < template->output_count; i++)
+		if (!template_find_mount(template, template->outputs[i].path))
+			return true;
+	return false;
+}
+
+int collect_outputs(const struct template *template, const char *root,
+		    const struct collect_taker *taker, const struct log *log, struct error *err)
+{
+	struct collection self = { .template = template, .root = root, .taker = taker, .log = log };
 	struct json_object *parameters = template_output_parameters(template);
 	struct error next = ERROR_NONE;
 	int first = 0, r;
@@ -135,6 +183,8 @@ int collect_outputs(const struct template *template, const char *root, const str
 		first = keep_first(&self, first, r, &next, err);
 	}
 	for (size_t i = 0; i < template->output_count; i++) {
+		if (is_collected(template, i))
+			continue;
 		r = collect_artifact(&self, &template->outputs[i], &next);
 		first = keep_first(&self, first, r, &next, err);
 	}

@@ -28,8 +28,8 @@ static const char *collected(const char *kind, const char *name, const char *suf
 
 static int collect(struct error *err)
 {
-	return collect_outputs(stage_fixture_template(), scratch_path("run"), stage_fixture_log(),
-			       err);
+	return collect_outputs(stage_fixture_template(), scratch_path("run"), NULL,
+			       stage_fixture_log(), err);
 }
 
 static bool exists(const char *name)
