@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.lab import BUCKET, Lab, PodRun, check_no_reports, node_of, recorded_pods
+from tests.lab import BUCKET, ROOT, Lab, PodRun, check_no_reports, node_of, recorded_pods
 from tests.pod import PodRunner
 from tests.scenario import (
     Step,
@@ -199,8 +199,11 @@ def pause_after(stage: Stage) -> Scene:
 
 
 def collecting(stage: Stage) -> Scene:
-    """Random bytes do not get smaller: packing them takes a second."""
-    script = "head -c 32000000 /dev/urandom >/tmp/large; echo ready"
+    """main packs what `wait` may not read for it. Random bytes do not get smaller: that takes a second."""
+    script = (
+        "mkdir /tmp/large; head -c 32000000 /dev/urandom >/tmp/large/private;"
+        "chmod 600 /tmp/large/private; chown 12345 /tmp/large/private; echo ready"
+    )
     step = with_outputs(stage, script, artifact("large", "/tmp/large"))
     pattern = "var-run-argo/outputs/artifacts/tmp/large*"
     return Scene(step.pod, lambda _: stage.has(pattern), short_grace=SHORTEST_GRACE)
@@ -226,6 +229,34 @@ def saving(stage: Stage) -> Scene:
 
     def is_there(runner: PodRunner) -> bool:
         if "Saved artifact" in runner.log("wait") and not since:
+            since.append(time.monotonic())
+        return bool(since) and time.monotonic() > since[0] + 1.2
+
+    return Scene(step.pod, is_there, "wait")
+
+
+def handed_over(stage: Stage) -> Scene:
+    """main has ended; what it handed over is being read, and `large` takes 5 s more."""
+    script = (
+        "mkdir /tmp/large; head -c 1000000 /dev/urandom | tee /tmp/large/1 >/tmp/large/2;"
+        "printf small >/tmp/small"
+    )
+    proxy = stage.proxy(320_000, "PUT", "/large")
+    step = Step(
+        stage.lab,
+        script,
+        artifacts=[
+            artifact("large", "/tmp/large", archive={"tar": {"compressionLevel": 0}}),
+            artifact("small", "/tmp/small", archive=NONE),
+        ],
+        endpoint=proxy.endpoint,
+        grace=stage.grace,
+    )
+    since: list[float] = []
+
+    def is_there(runner: PodRunner) -> bool:
+        if "Saved artifact" in runner.log("wait") and not since:
+            assert runner.containers["main"].state == "terminated"
             since.append(time.monotonic())
         return bool(since) and time.monotonic() > since[0] + 1.2
 
@@ -261,6 +292,7 @@ MOMENTS: dict[str, Callable[[Stage], Scene]] = {
     "command ignoring SIGTERM": command_ignoring,
     "pause after": pause_after,
     "collecting": collecting,
+    "handed over": handed_over,
     "saving": saving,
     "reporting": reporting,
     "sidecar left": sidecar_left,
@@ -312,14 +344,21 @@ EVENTS: dict[str, Callable[[PodRunner, Scene], None]] = {
 }
 
 
+BINARY = Path(os.environ.get("ARGOEXEC", ROOT / "build/argoexec"))
+
 # The volume that a moment writes into, and a size that is too small for what is still to come.
 SMALL_DISKS = {
     "init loading": ("input-artifacts", "64k"),
     "init unpacking": ("input-artifacts", "64k"),
     "collecting": ("var-run-argo", "28m"),
+    "handed over": ("var-run-argo", f"{BINARY.stat().st_size // 1024 + 1000}k"),
     "saving": ("tmp-dir-argo", "4k"),
 }
-LONG = {"collecting": {"stop", "kubelet"}, "saving": {"shutdown", "oom", "disk full"}}
+LONG = {
+    "collecting": {"stop", "kubelet"},
+    "handed over": {"shutdown", "oom", "disk full"},
+    "saving": {"shutdown", "oom", "disk full"},
+}
 
 
 # --- pods -----------------------------------------------------------------------------------------
