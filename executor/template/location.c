@@ -1,9 +1,12 @@
 #include "executor/template/location.h"
 
+#include "executor/base/buffer.h"
 #include "executor/base/path.h"
 
 #include <errno.h>
 #include <string.h>
+
+#define URL_BYTES_MAX (1024 * 1024)
 
 #define NOT_CONFIGURED \
 	"artifact storage is not configured; see the docs for setup instructions: " \
@@ -89,19 +92,35 @@ const char *location_key(struct json_object *artifact)
 	return *value ? value : NULL;
 }
 
-/* "https://host/base" with the path replaced by "/key". */
+/* A copy of the key, without what follows the path of a URL. NULL = out of memory. */
+static char *copy_key(struct json_object *artifact)
+{
+	const struct type *type = find_type(artifact);
+	const char *key = location_key(artifact);
+	size_t size = key ? strlen(key) : 0;
+
+	if (key && type->is_url_key)
+		size = strcspn(key, "?#");
+	return strndup(key ? key : "", size);
+}
+
+/* "https://host/base?query" with the path replaced by "/key", whose characters do not end it. */
 static int set_url_key(struct json_object *location, const char *key)
 {
 	const char *url = json_get_string(location, "url", "");
 	const char *host = strstr(url, "://");
-	_cleanup_free_ char *changed = NULL;
-	int size = host ? (int)(strchrnul(host + 3, '/') - url) : 0;
+	const char *path = host ? host + 3 + strcspn(host + 3, "/?#") : url;
+	_cleanup_buffer_ struct buffer changed = BUFFER_INIT(URL_BYTES_MAX);
+	int r = buffer_append(&changed, url, (size_t)(path - url));
 
-	if (asprintf(&changed, "%.*s/%s", size, url, key) < 0) {
-		changed = NULL;
-		return -ENOMEM;
-	}
-	return json_set_string(location, "url", changed);
+	if (r == 0)
+		r = buffer_append(&changed, "/", 1);
+	for (; r == 0 && *key; key++)
+		r = strchr("?#", *key) ? buffer_append_format(&changed, "%%%02X", *key) :
+					 buffer_append(&changed, key, 1);
+	if (r == 0)
+		r = buffer_append_string(&changed, path + strcspn(path, "?#"));
+	return r < 0 ? r : json_set_string(location, "url", changed.data);
 }
 
 static int set_key(const struct type *type, struct json_object *location, const char *key,
@@ -157,7 +176,7 @@ int location_relocate(struct json_object *artifact, struct json_object *archive_
 			return error_set(err, -EINVAL,
 					 "key unsupported: cannot get key for artifact location, "
 					 "because it is invalid");
-		key = strdup(location_key(artifact));
+		key = copy_key(artifact);
 		if (!key)
 			return error_set(err, -ENOMEM, "out of memory");
 		r = replace(copy, type, json_copy(location_get(archive_location)), key, err);
@@ -172,12 +191,12 @@ int location_assign(struct json_object *artifact, struct json_object *archive_lo
 		    const char *file_name, struct error *err)
 {
 	const struct type *type = find_type(archive_location);
-	const char *prefix = location_key(archive_location);
+	_cleanup_free_ char *prefix = copy_key(archive_location);
 	_cleanup_free_ char *key = NULL;
 
 	if (!type)
 		return error_set(err, -EINVAL, NOT_CONFIGURED);
-	key = path_join(prefix ? prefix : "", file_name);
+	key = prefix ? path_join(prefix, file_name) : NULL;
 	if (!key)
 		return error_set(err, -ENOMEM, "out of memory");
 	return replace(artifact, type, json_new_object(), key, err);
