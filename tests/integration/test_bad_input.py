@@ -231,12 +231,12 @@ def test_a_location_that_cannot_be(lab: Lab, tmp_path: Path, name: str) -> None:
     assert os.listdir(tmp_path / "input-artifacts") == []
 
 
-@pytest.mark.parametrize("kind", ["gcs", "git", "http"])
+@pytest.mark.parametrize("kind", ["gcs", "git", "hdfs"])
 def test_a_store_that_is_not_there(lab: Lab, kind: str) -> None:
     place = {
         "gcs": {"gcs": {"bucket": "b", "key": "k"}},
         "git": {"git": {"repo": "https://example/x"}},
-        "http": {"http": {"url": "http://127.0.0.1:1/x"}},
+        "hdfs": {"hdfs": {"addresses": ["h:1"], "path": "/x"}},
     }[kind]
     step = Step(lab, inputs=[artifact("a", "/in/a", place)]).only_init()
     container = step.run().result.containers["init"]

@@ -78,7 +78,7 @@ def make(
     _make_ca(directory, ca_name)
     _new_key(files.key)
     request, extensions = directory / "server.csr", directory / "server.ext"
-    extensions.write_text(f"subjectAltName={wanted}\nextendedKeyUsage=serverAuth\n")
+    extensions.write_text(f"subjectAltName={wanted}\nextendedKeyUsage=serverAuth,clientAuth\n")
     subject = ["-subj", "/CN=" + names[0]]
     _openssl("req", "-new", "-config", "/dev/null", "-key", files.key, *subject, "-out", request)
     authority = ["-CA", files.ca, "-CAkey", directory / "ca.key", "-CAcreateserial"]
