@@ -145,6 +145,22 @@ int budget_wait(struct transfer_claim *claim, struct transfer_budget *budget, co
 				 error_errno(err, r, "wait for a transfer's turn");
 }
 
+void budget_move(struct transfer_claim *to, struct transfer_claim *from)
+{
+	struct transfer_budget *budget = TAKE_PTR(from->budget);
+
+	to->budget = budget;
+	to->owner = from->owner;
+	to->connections = from->connections;
+	to->bytes = from->bytes;
+	to->is_granted = from->is_granted;
+	from->is_granted = false;
+	if (!budget)
+		return;
+	TAILQ_REMOVE(&budget->granted, from, link);
+	TAILQ_INSERT_TAIL(&budget->granted, to, link);
+}
+
 void budget_return(struct transfer_claim *claim)
 {
 	struct transfer_budget *budget = TAKE_PTR(claim->budget);

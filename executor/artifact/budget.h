@@ -61,5 +61,7 @@ void budget_claim(struct transfer_claim *claim, struct transfer_budget *budget, 
 /* The same, and waits: 0, or -ECANCELED with the claim withdrawn. */
 int budget_wait(struct transfer_claim *claim, struct transfer_budget *budget, const void *owner,
 		unsigned connections, uint64_t bytes, struct event_loop *loop, struct error *err);
+/* A granted claim goes on as another one, which holds nothing; on_granted is not called. */
+void budget_move(struct transfer_claim *to, struct transfer_claim *from);
 /* Gives it back, or withdraws it. Harmless for what is no claim. */
 void budget_return(struct transfer_claim *claim);

@@ -17,6 +17,28 @@
 
 struct transfer_budget;
 
+/* What is in the store of an upload that has succeeded, by what was sent and what the store said. */
+#define STORE_ETAG_MAX 128
+struct store_part {
+	uint64_t size;
+	uint8_t sha256[32];
+};
+struct store_stored {
+	uint64_t objects, size; /* a directory's files count as one object each */
+	/* Of a single object; none for a directory, and where the store does not tell. */
+	char etag[STORE_ETAG_MAX];
+	struct store_part *parts; /* as it was sent: one, or those of a multipart upload */
+	size_t part_count;
+};
+void store_stored_done(struct store_stored *stored);
+#define _cleanup_stored_ _cleanup_(store_stored_done)
+
+/* "sha256:HEX" of one part, "sha256:HEX-COUNT" of several: the hash of their hashes, one behind the
+ * other. "" if there is none; returns buffer. */
+#define STORE_CHECKSUM_MAX 96
+const char *store_stored_checksum(const struct store_stored *stored,
+				  char buffer[STORE_CHECKSUM_MAX]);
+
 /* Who wants to know how it goes; called on the loop while an operation runs. NULL = nobody. */
 struct store_observer {
 	/* An upload has these bytes more in the store: confirmed, never only sent. */
@@ -36,6 +58,8 @@ struct store_context {
 	const struct log *log;
 	const char *secret_directory; /* "/argo/secret": <directory>/<secret name>/<key> */
 	struct store_observer observer;
+	/* Receives what uploads have stored; NULL = nobody wants it. Begins zeroed, is the owner's. */
+	struct store_stored *stored;
 	/* "/var/run/argo/ctr": <directory>/artifact-plugin-<name> is that of a plugin's sidecar; NULL
 	 * where plugins run in our own container. */
 	const char *container_directory;
@@ -45,6 +69,11 @@ struct store_context {
 
 /* For stores: context->observer.stored(), if there is one. */
 void store_tell_stored(const struct store_context *context, uint64_t bytes);
+
+/* For stores: another object is there. For context->stored, if there is one; without memory its parts
+ * are left out. */
+void store_tell_object(const struct store_context *context, const char *etag, uint64_t size,
+		       const struct store_part *parts, size_t part_count);
 
 struct store;
 

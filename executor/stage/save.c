@@ -142,9 +142,34 @@ static int open_own_store(const struct stage *stage, const struct template_artif
 	return r < 0 ? error_prefix(err, r, "artifact %s failed to save", artifact->name) : 0;
 }
 
-int save_artifact(const struct stage *stage, const struct template_artifact *artifact,
+static void log_stored(const struct stage *stage, const char *what, const char *field,
+		       const char *name, const struct json_object *reported)
+{
+	const struct store_stored *stored = stage->store.stored;
+	char checksum[STORE_CHECKSUM_MAX];
+
+	log_info(stage->log, what, log_string(field, name),
+		 log_string("key", location_key((struct json_object *)reported)),
+		 log_int("objects", (int64_t)stored->objects),
+		 log_int("bytes", (int64_t)stored->size), log_string("etag", stored->etag),
+		 log_string("checksum", store_stored_checksum(stored, checksum)));
+}
+
+/* What is stored is wanted, if by nobody else then for the log. */
+static struct stage with_stored(const struct stage *stage, struct store_stored *own)
+{
+	struct stage copy = *stage;
+
+	if (!copy.store.stored)
+		copy.store.stored = own;
+	return copy;
+}
+
+int save_artifact(const struct stage *outer, const struct template_artifact *artifact,
 		  struct json_object **ret, struct error *err)
 {
+	_cleanup_stored_ struct store_stored stored = { 0 };
+	const struct stage own = with_stored(outer, &stored), *stage = &own;
 	_cleanup_json_ struct json_object *reported = json_copy(artifact->json);
 	_cleanup_source_ struct source source = { .fd = -1 };
 	_cleanup_store_ struct store *store = NULL;
@@ -161,8 +186,7 @@ int save_artifact(const struct stage *stage, const struct template_artifact *art
 		r = upload_artifact(stage, artifact, &source, store, name, err);
 	if (r < 0)
 		return r;
-	log_info(stage->log, "Saved artifact", log_string("artifactName", artifact->name),
-		 log_string("key", location_key(reported)));
+	log_stored(stage, "Saved artifact", "artifactName", artifact->name, reported);
 	*ret = TAKE_PTR(reported);
 	return 0;
 }
@@ -172,9 +196,11 @@ void save_log_path(const char *container, char path[SAVE_LOG_PATH_MAX])
 	snprintf(path, SAVE_LOG_PATH_MAX, "ctr/%s/combined", container);
 }
 
-int save_log(const struct stage *stage, const char *container, struct json_object **ret,
+int save_log(const struct stage *outer, const char *container, struct json_object **ret,
 	     struct error *err)
 {
+	_cleanup_stored_ struct store_stored stored = { 0 };
+	const struct stage own = with_stored(outer, &stored), *stage = &own;
 	_cleanup_json_ struct json_object *reported = json_new_object();
 	_cleanup_source_ struct source source = { .fd = -1 };
 	_cleanup_store_ struct store *store = NULL;
@@ -195,8 +221,7 @@ int save_log(const struct stage *stage, const char *container, struct json_objec
 		r = upload_file(stage, &source, store, name, err);
 	if (r < 0)
 		return error_prefix(err, r, "artifact %s failed to save", artifact);
-	log_info(stage->log, "Saved log", log_string("containerName", container),
-		 log_string("key", location_key(reported)));
+	log_stored(stage, "Saved log", "containerName", container, reported);
 	*ret = TAKE_PTR(reported);
 	return 0;
 }

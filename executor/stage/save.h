@@ -26,7 +26,8 @@ int save_result(const struct stage *stage, struct buffer *result, struct error *
  * ends it. */
 int save_parameters(const struct stage *stage, struct json_object *values, struct error *err);
 
-/* Uploads one output artifact. *ret is what may be reported of it, the caller's. */
+/* Uploads one output artifact. *ret is what may be reported of it, the caller's; stage->store.stored, if
+ * it is given, receives size, ETag and checksums. */
 int save_artifact(const struct stage *stage, const struct template_artifact *artifact,
 		  struct json_object **ret, struct error *err);
 

@@ -55,7 +55,7 @@ FAULT_ACTIONS = {
     "reset": set(),
     # the server gets and answers it all, the client gets RST
     "lost": set(),
-    # RST after so many bytes of the request's body
+    # RST after so many bytes of the request's body; one that is shorter passes
     "cut_request": {"bytes"},
     # after so many bytes of the response's body: RST, or an orderly close
     "cut_response": {"bytes", "reset"},
@@ -293,7 +293,7 @@ class Connection:
             record.request_bytes += len(piece)
             if record.request_bytes == limit:
                 break
-        if limit is not None:
+        if limit is not None and record.request_bytes == limit:
             if action["kind"] == "cut_request":
                 raise Cut(True)
             self._hold()

@@ -105,14 +105,18 @@ static void test_stream_parts(void **state)
 
 	(void)state;
 	for (unsigned number = 1; number <= OBJECT_PARTS_MAX; number++) {
-		uint64_t bytes = object_stream_part_bytes(number);
+		uint64_t bytes = object_stream_part_bytes(number, BUDGET_BYTES);
 
 		assert_true(bytes >= OBJECT_PART_BYTES_MIN && bytes <= 32 * OBJECT_MIB);
+		assert_true(bytes == object_stream_part_bytes(number, UINT64_MAX));
 		total += bytes;
 	}
 	assert_true(total == OBJECT_STREAM_BYTES_MAX);
-	assert_int_equal(object_stream_part_bytes(1), 8 * OBJECT_MIB);
-	assert_int_equal(object_stream_part_bytes(128), 8 * OBJECT_MIB);
+	assert_int_equal(object_stream_part_bytes(1, BUDGET_BYTES), 5 * OBJECT_MIB);
+	assert_int_equal(object_stream_part_bytes(1001, BUDGET_BYTES), 8 * OBJECT_MIB);
+	assert_int_equal(object_stream_part_bytes(1001, 18 * OBJECT_MIB), 8 * OBJECT_MIB);
+	assert_int_equal(object_stream_part_bytes(2001, 18 * OBJECT_MIB), 5 * OBJECT_MIB);
+	assert_int_equal(object_stream_part_bytes(10000, BUDGET_BYTES_MIN), 5 * OBJECT_MIB);
 }
 
 static void test_prefix(void **state)

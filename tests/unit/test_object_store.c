@@ -12,8 +12,10 @@
  * put-stream FILE NAME	FILE read in one go
  * drop-stream FILE	the same, not finished
  *
- * Prints "seconds N cpu N peak_kib N" and exits 0, or prints "CLASS: MESSAGE" to stderr and exits 1.
+ * Prints "stored SIZE ETAG CHECKSUM" of an upload and "seconds N cpu N peak_kib N", and exits 0, or
+ * prints "CLASS: MESSAGE" to stderr and exits 1.
  */
+#include "executor/artifact/budget.h"
 #include "executor/artifact/store.h"
 #include "executor/base/cleanup.h"
 #include "executor/base/clock.h"
@@ -37,6 +39,8 @@ struct bench {
 	struct event_loop *loop;
 	struct http_client *http;
 	struct log log;
+	struct transfer_budget *budget;
+	struct store_stored stored;
 	struct store_context context;
 	struct store *store;
 };
@@ -53,9 +57,12 @@ static int bench_open(struct bench *bench, const char *type, const char *locatio
 				      &(struct http_client_options){ .user_agent = "test" }, err);
 	if (!bench->http)
 		return err->code;
+	bench->budget = budget_new(BUDGET_CONNECTIONS, BUDGET_BYTES);
 	bench->context = (struct store_context){
 		.loop = bench->loop,
 		.http = bench->http,
+		.budget = bench->budget,
+		.stored = &bench->stored,
 		.log = &bench->log,
 		.secret_directory = secrets,
 	};
@@ -67,6 +74,8 @@ static void bench_close(struct bench *bench)
 {
 	if (bench->store)
 		bench->store->operations->close(bench->store);
+	store_stored_done(&bench->stored);
+	budget_free(bench->budget);
 	http_client_free(bench->http);
 	event_loop_free(bench->loop);
 }
@@ -200,6 +209,7 @@ static long peak_kib(void)
 static int run_driver(int argc, char **argv)
 {
 	struct error err = ERROR_NONE;
+	char checksum[STORE_CHECKSUM_MAX];
 	struct bench bench;
 	struct rusage usage;
 	int64_t begin_ms = clock_now_ms();
@@ -207,6 +217,9 @@ static int run_driver(int argc, char **argv)
 
 	if (r == 0)
 		r = drive(&bench, argc - 4, argv + 4, &err);
+	if (r == 0 && bench.stored.objects > 0)
+		printf("stored %llu %s %s\n", (unsigned long long)bench.stored.size,
+		       bench.stored.etag, store_stored_checksum(&bench.stored, checksum));
 	bench_close(&bench);
 	getrusage(RUSAGE_SELF, &usage);
 	if (r < 0)

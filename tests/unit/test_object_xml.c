@@ -201,12 +201,14 @@ static void test_complete(void **state)
 	static const char none[] = "<CompleteMultipartUploadResult><Key>k</Key>"
 				   "</CompleteMultipartUploadResult>";
 	static const char error[] = "  <Error><Code>InternalError</Code></Error>";
+	char etag[STORE_ETAG_MAX] = "";
 
 	(void)state;
-	assert_int_equal(object_xml_parse_complete(text, sizeof(text) - 1, NULL), 0);
-	assert_int_equal(object_xml_parse_complete(none, sizeof(none) - 1, NULL), -EBADMSG);
-	assert_int_equal(object_xml_parse_complete(error, sizeof(error) - 1, NULL), -EBADMSG);
-	assert_int_equal(object_xml_parse_complete("", 0, NULL), -EBADMSG);
+	assert_int_equal(object_xml_parse_complete(text, sizeof(text) - 1, etag, NULL), 0);
+	assert_string_equal(etag, "\"abc-2\"");
+	assert_int_equal(object_xml_parse_complete(none, sizeof(none) - 1, etag, NULL), -EBADMSG);
+	assert_int_equal(object_xml_parse_complete(error, sizeof(error) - 1, etag, NULL), -EBADMSG);
+	assert_int_equal(object_xml_parse_complete("", 0, etag, NULL), -EBADMSG);
 }
 
 static void test_location(void **state)

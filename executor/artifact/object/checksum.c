@@ -43,21 +43,3 @@ int object_checksum_check(struct object_client *client, const struct http_respon
 		       object_checksum_compare(client, theirs, ours, err) :
 		       0;
 }
-
-int object_checksum_check_body(struct object_client *client, const struct object_call *call,
-			       const struct http_response *response, uint64_t *ret,
-			       struct error *err)
-{
-	const struct http_body *body = &call->body;
-	int r = 0;
-
-	*ret = 0;
-	if (!client->crc)
-		return 0;
-	if (body->data)
-		*ret = crc64_update(client->crc, 0, body->data, (size_t)body->size);
-	else if (body->has_file)
-		r = crc64_update_file(client->crc, ret, body->fd, body->offset, body->size, err);
-	return r < 0 ? error_prefix(err, r, "the file to upload") :
-		       object_checksum_check(client, response, *ret, err);
-}

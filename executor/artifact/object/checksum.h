@@ -16,9 +16,3 @@ int object_checksum_compare(struct object_client *client, uint64_t theirs, uint6
 /* The same with the answer's, if it carries one. */
 int object_checksum_check(struct object_client *client, const struct http_response *response,
 			  uint64_t ours, struct error *err);
-
-/* The same for the body of a call that was stored, which is read once more. *ret is its checksum, 0
- * where the protocol has none. */
-int object_checksum_check_body(struct object_client *client, const struct object_call *call,
-			       const struct http_response *response, uint64_t *ret,
-			       struct error *err);

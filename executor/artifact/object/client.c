@@ -2,6 +2,7 @@
 
 #include "executor/artifact/budget.h"
 #include "executor/artifact/object/crc64.h"
+#include "executor/artifact/object/sums.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -188,10 +189,12 @@ static int attempt(struct object_client *client, const struct object_call *call,
 	struct object_request request = { 0 };
 	struct transfer_claim claim = { 0 };
 	char description[OBJECT_OPERATION_MAX];
-	int r = budget_wait(&claim, client->context.budget, client, 1, 0, client->context.loop,
-			    err);
+	int r = call->sums ? object_sums_of(client, &call->body, call->sums, err) : 0;
 
 	request.http.retry = retry;
+	if (r == 0)
+		r = budget_wait(&claim, client->context.budget, client, 1, 0, client->context.loop,
+				err);
 	if (r == 0)
 		r = client->protocol->prepare(client, call, &request, err);
 	if (r == 0)

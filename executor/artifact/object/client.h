@@ -18,6 +18,7 @@ struct object_call;
 struct object_client;
 struct object_failure;
 struct object_request;
+struct object_sums;
 
 struct object_protocol {
 	const char *type; /* "s3" */
@@ -85,6 +86,8 @@ struct object_call {
 	const char *key; /* NULL = the bucket itself */
 	const struct object_query *query; /* NULL, or ends with name NULL */
 	struct http_body body;
+	/* For the body's checksums, computed before each attempt; NULL = nobody needs them. */
+	struct object_sums *sums;
 	bool is_object; /* the body is object data: over https it need not be hashed */
 	const char *content_type; /* NULL = none */
 	const char *range; /* value of a Range header */

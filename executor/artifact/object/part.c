@@ -43,9 +43,17 @@ static void finish(struct object_part *part)
 	part->callback(part);
 }
 
+bool object_part_is_cut(const struct object_part *part)
+{
+	return part->cuts_max > 0 && part->cuts >= part->cuts_max;
+}
+
 static void fail_attempt(struct object_part *part)
 {
 	int64_t pause_ms = retry_next(&part->retry, &part->error);
+
+	if (object_part_is_cut(part))
+		pause_ms = -1;
 
 	if (pause_ms < 0)
 		finish(part);
@@ -58,7 +66,6 @@ static int judge_stored(struct object_part *part, const struct http_response *re
 	struct object_client *client = part->upload->client;
 	struct object_stored *stored;
 	char etag[OBJECT_ETAG_MAX];
-	uint64_t crc;
 	int r = object_check(client, &part->call, response, &part->retry, NULL, &part->error);
 
 	if (r < 0)
@@ -66,18 +73,26 @@ static int judge_stored(struct object_part *part, const struct http_response *re
 	if (!http_response_header(response, "etag", etag, sizeof(etag)) || etag[0] == '\0')
 		return error_set(&part->error, -EPROTO, "%s: the server confirmed no ETag",
 				 part->description);
-	r = object_checksum_check_body(client, &part->call, response, &crc, &part->error);
+	r = object_checksum_check(client, response, part->sums.crc, &part->error);
 	if (r < 0)
 		return error_prefix(&part->error, r, "%s", part->description);
 	stored = stored_of(part->upload, part->number);
 	if (!stored)
 		return error_set(&part->error, -ENOMEM, "out of memory");
 	memcpy(stored->etag, etag, sizeof(etag));
-	stored->crc = crc;
+	stored->sums = part->sums;
 	stored->size = part->call.body.size;
 	part->upload->bytes += stored->size;
 	store_tell_stored(&client->context, stored->size);
 	return 0;
+}
+
+/* Broken while it was under way, not refused at the door. */
+static bool is_cut(const struct error *error)
+{
+	return error->class == ERROR_TRANSIENT &&
+	       (error->code == -ECONNRESET || error->code == -EPIPE || error->code == -ETIMEDOUT ||
+		error->code == -EPROTO || error->code == -EIO);
 }
 
 static void on_answer(struct http_transfer *transfer, const struct http_response *response,
@@ -88,6 +103,7 @@ static void on_answer(struct http_transfer *transfer, const struct http_response
 
 	(void)transfer;
 	part->error = *error;
+	part->cuts += is_cut(error);
 	if (r < 0)
 		error_prefix(&part->error, r, "%s", part->description);
 	else
@@ -105,7 +121,9 @@ static void send_it(struct object_part *part)
 	int r;
 
 	part->error = ERROR_NONE;
-	r = client->protocol->prepare(client, &part->call, &part->request, &part->error);
+	r = object_sums_of(client, &part->call.body, &part->sums, &part->error);
+	if (r == 0)
+		r = client->protocol->prepare(client, &part->call, &part->request, &part->error);
 	if (r == 0) {
 		part->request.http.retry = &part->retry;
 		part->transfer = http_start(client->context.http, &part->request.http, on_answer,
@@ -170,9 +188,11 @@ void object_part_start(struct object_part *part, struct object_upload *upload, u
 		.key = upload->key,
 		.query = part->query,
 		.body = *body,
+		.sums = &part->sums,
 		.is_object = true,
 	};
 	part->is_busy = true;
+	part->cuts = 0;
 	object_describe(client, &part->call, part->description);
 	object_retry_begin(client, &part->call, &part->retry);
 	event_timer_set(&part->timer, 0);

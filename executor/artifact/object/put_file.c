@@ -9,6 +9,9 @@
 
 #define THREADS_DEFAULT 4
 
+/* A part whose connection is cut so often is cut into smaller ones. */
+#define CUTS_MAX 2
+
 static void warn_ignored(const struct log *log, const char *name, const char *value)
 {
 	if (log)
@@ -81,22 +84,36 @@ struct file_upload {
 	struct object_part *parts;
 	unsigned part_count;
 	unsigned busy;
+	bool is_unsteady; /* a connection was cut: parts are small from now on */
+	bool is_cut; /* too often: what is under way is sent anew in small parts */
 	bool is_done;
 	struct error error; /* the first one */
 };
 
+/* The least with which the parts suffice. */
+static uint64_t small_part(const struct file_upload *self)
+{
+	uint64_t left = self->size - self->sent, count = OBJECT_PARTS_MAX - self->number;
+	uint64_t least = count > 0 ? (left + count - 1) / count : left;
+
+	return least > OBJECT_PART_BYTES_MIN ? least : OBJECT_PART_BYTES_MIN;
+}
+
 static void send_next(struct file_upload *self, struct object_part *part)
 {
-	uint64_t left = self->size - self->sent;
+	uint64_t left = self->size - self->sent, small = small_part(self);
+	uint64_t wanted =
+		self->is_unsteady && small < self->plan.part_bytes ? small : self->plan.part_bytes;
 	struct http_body body = {
 		.has_file = true,
 		.fd = self->fd,
 		.offset = self->sent,
-		.size = left < self->plan.part_bytes ? left : self->plan.part_bytes,
+		.size = left < wanted ? left : wanted,
 	};
 
 	self->sent += body.size;
 	self->busy++;
+	part->cuts_max = body.size > small ? CUTS_MAX : 0;
 	object_part_start(part, &self->upload, ++self->number, &body);
 }
 
@@ -105,12 +122,58 @@ static void on_part(struct object_part *part)
 	struct file_upload *self = part->context;
 
 	self->busy--;
-	if (part->error.code != 0 && self->error.code == 0)
+	for (unsigned i = 0; i < self->part_count; i++)
+		self->is_unsteady |= self->parts[i].cuts > 0;
+	if (part->error.code != 0 && object_part_is_cut(part))
+		self->is_cut = true;
+	else if (part->error.code != 0 && self->error.code == 0)
 		self->error = part->error;
-	if (self->error.code == 0 && self->sent < self->size)
+	if (self->error.code == 0 && !self->is_cut && self->sent < self->size)
 		send_next(self, part);
 	/* The others need not go on for nothing. */
-	self->is_done = self->busy == 0 || self->error.code != 0;
+	self->is_done = self->busy == 0 || self->error.code != 0 || self->is_cut;
+}
+
+/* Parts that are stored stay if no unfinished one is before them: numbers follow each other. */
+static int cut_smaller(struct file_upload *self, struct event_loop *loop, struct error *err)
+{
+	unsigned first = self->number + 1;
+	int r = 0;
+
+	for (unsigned i = 0; i < self->part_count; i++) {
+		struct object_part *part = &self->parts[i];
+
+		if ((part->is_busy || part->error.code != 0) && part->number < first) {
+			first = part->number;
+			self->sent = part->call.body.offset;
+		}
+	}
+	for (unsigned i = 0; i < self->part_count && r == 0; i++) {
+		object_part_done(&self->parts[i]);
+		r = object_part_init(&self->parts[i], on_part, self, loop, err);
+	}
+	object_upload_drop(&self->upload, first);
+	self->number = first - 1;
+	self->busy = 0;
+	self->is_cut = false;
+	return r;
+}
+
+static int wait_for_parts(struct file_upload *self, struct event_loop *loop, struct error *err)
+{
+	int r;
+
+	self->is_done = false;
+	for (unsigned i = 0; i < self->part_count && self->sent < self->size; i++)
+		send_next(self, &self->parts[i]);
+	r = event_loop_wait(loop, &self->is_done);
+	if (r == -ECANCELED)
+		return event_loop_cancelled_error(err);
+	if (r < 0)
+		return error_errno(err, r, "wait for an upload");
+	if (self->error.code != 0 && err)
+		*err = self->error;
+	return self->error.code;
 }
 
 static int send_parts(struct file_upload *self, struct event_loop *loop, struct error *err)
@@ -124,18 +187,14 @@ static int send_parts(struct file_upload *self, struct event_loop *loop, struct 
 		return error_set(err, -ENOMEM, "out of memory");
 	while (self->part_count < wanted && r == 0)
 		r = object_part_init(&self->parts[self->part_count++], on_part, self, loop, err);
-	if (r < 0)
-		return r;
-	for (unsigned i = 0; i < wanted; i++)
-		send_next(self, &self->parts[i]);
-	r = event_loop_wait(loop, &self->is_done);
-	if (r == -ECANCELED)
-		return event_loop_cancelled_error(err);
-	if (r < 0)
-		return error_errno(err, r, "wait for an upload");
-	if (self->error.code != 0 && err)
-		*err = self->error;
-	return self->error.code;
+	if (r == 0)
+		r = wait_for_parts(self, loop, err);
+	while (r == 0 && self->is_cut) {
+		r = cut_smaller(self, loop, err);
+		if (r == 0)
+			r = wait_for_parts(self, loop, err);
+	}
+	return r;
 }
 
 /* One go from beginning to end. */

@@ -13,39 +13,59 @@
 /* 10,000 parts with the longest ETags, escaped. */
 #define COMPLETE_BYTES_MAX (4 * 1024 * 1024)
 
+struct whole {
+	struct object_client *client;
+	char etag[OBJECT_ETAG_MAX];
+};
+
 /* The ETag of an answer without which nothing proves that the data is stored, and its checksum. */
 static int judge_stored(const struct object_call *call, const struct http_response *response,
 			struct object_failure *failure, struct error *err)
 {
-	char etag[OBJECT_ETAG_MAX];
-	uint64_t crc;
+	struct whole *whole = call->context;
 
 	(void)failure;
-	if (!http_response_header(response, "etag", etag, sizeof(etag)) || etag[0] == '\0')
+	if (!http_response_header(response, "etag", whole->etag, sizeof(whole->etag)) ||
+	    whole->etag[0] == '\0')
 		return error_set(err, -EPROTO, "the server confirmed no ETag");
-	return object_checksum_check_body(call->context, call, response, &crc, err);
+	return object_checksum_check(whole->client, response, call->sums->crc, err);
+}
+
+static struct store_part part_of(uint64_t size, const struct object_sums *sums)
+{
+	struct store_part part = { .size = size };
+
+	memcpy(part.sha256, sums->sha256, sizeof(part.sha256));
+	return part;
 }
 
 int object_put_object(struct object_client *client, const char *key, const char *content_type,
 		      const struct http_body *body, struct error *err)
 {
+	struct whole whole = { .client = client };
+	struct object_sums sums;
 	const struct object_call call = {
 		.operation = "put object",
 		.method = "PUT",
 		.key = key,
 		.body = *body,
+		.sums = &sums,
 		.is_object = true,
 		.content_type = content_type,
 		.judge = judge_stored,
-		.context = client,
+		.context = &whole,
 	};
 	struct http_response response;
 	int r = object_perform(client, &call, &response, NULL, err);
+	struct store_part part;
 
 	http_response_done(&response);
-	if (r == 0)
-		store_tell_stored(&client->context, body->size);
-	return r;
+	if (r < 0)
+		return r;
+	part = part_of(body->size, &sums);
+	store_tell_stored(&client->context, body->size);
+	store_tell_object(&client->context, whole.etag, body->size, &part, 1);
+	return 0;
 }
 
 /* --- Multipart: begin, complete, abort ------------------------------------------------------- */
@@ -107,7 +127,7 @@ static uint64_t checksum_of(const struct object_upload *upload)
 	uint64_t crc = 0;
 
 	for (unsigned i = 0; i < upload->count; i++)
-		crc = crc64_combine(crc, upload->parts[i].crc, upload->parts[i].size);
+		crc = crc64_combine(crc, upload->parts[i].sums.crc, upload->parts[i].size);
 	return crc;
 }
 
@@ -116,12 +136,12 @@ static int judge_complete(const struct object_call *call, const struct http_resp
 			  struct object_failure *failure, struct error *err)
 {
 	const char *data = buffer_string(&response->body);
-	const struct object_upload *upload = call->context;
+	struct object_upload *upload = call->context;
 	int r;
 
 	if (object_xml_parse_error(data, response->body.size, &failure->error))
 		return -EIO;
-	r = object_xml_parse_complete(data, response->body.size, err);
+	r = object_xml_parse_complete(data, response->body.size, upload->etag, err);
 	if (r == 0)
 		r = object_checksum_check(upload->client, response, checksum_of(upload), err);
 	/* Every part was right, and the upload does not exist any more: asking again cures nothing. */
@@ -163,7 +183,7 @@ static bool expect_etag(const struct object_upload *upload, char etag[OBJECT_ETA
 /* An answer may get lost after the server has done its work; it then knows the object, but not the
  * upload. Size, number of parts (Amazon's and others' ETags end with it) and checksum recognise ours;
  * where nobody knows of a lost answer, the ETag must be the one that these parts make. */
-static bool is_object_there(const struct object_upload *upload, bool is_answer_lost)
+static bool is_object_there(struct object_upload *upload, bool is_answer_lost)
 {
 	const struct object_call call = {
 		.operation = "look at",
@@ -183,7 +203,30 @@ static bool is_object_there(const struct object_upload *upload, bool is_answer_l
 	http_response_done(&response);
 	if (is_there && !is_sure)
 		is_there = expect_etag(upload, expected) && strcmp(etag, expected) == 0;
+	if (is_there)
+		memcpy(upload->etag, etag, sizeof(etag));
 	return is_there;
+}
+
+static void tell_object(struct object_upload *upload)
+{
+	_cleanup_free_ struct store_part *parts = calloc(upload->count, sizeof(*parts));
+
+	for (unsigned i = 0; parts && i < upload->count; i++)
+		parts[i] = part_of(upload->parts[i].size, &upload->parts[i].sums);
+	store_tell_object(&upload->client->context, upload->etag, upload->bytes, parts,
+			  parts ? upload->count : 0);
+	free(TAKE_PTR(upload->id));
+}
+
+void object_upload_drop(struct object_upload *upload, unsigned number)
+{
+	for (unsigned i = number; i <= upload->count; i++) {
+		upload->bytes -= upload->parts[i - 1].size;
+		upload->parts[i - 1] = (struct object_stored){ 0 };
+	}
+	if (number <= upload->count)
+		upload->count = number - 1;
 }
 
 int object_upload_complete(struct object_upload *upload, bool *ret_is_gone, struct error *err)
@@ -218,7 +261,7 @@ int object_upload_complete(struct object_upload *upload, bool *ret_is_gone, stru
 		*ret_is_gone = strcmp(code, "NoSuchUpload") == 0 ||
 			       strcmp(code, "InvalidPart") == 0;
 	else
-		free(TAKE_PTR(upload->id));
+		tell_object(upload);
 	return r;
 }
 

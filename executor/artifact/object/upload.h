@@ -7,6 +7,7 @@
 
 #include "executor/artifact/budget.h"
 #include "executor/artifact/object/client.h"
+#include "executor/artifact/object/sums.h"
 
 #include <stdint.h>
 
@@ -15,7 +16,7 @@
 #define OBJECT_PART_BYTES_MIN (5 * OBJECT_MIB)
 #define OBJECT_PART_BYTES_MAX (5 * 1024 * OBJECT_MIB)
 /* Longest ETag kept; Amazon's have 34 characters. */
-#define OBJECT_ETAG_MAX 128
+#define OBJECT_ETAG_MAX STORE_ETAG_MAX
 
 /* Stores an object with one request. */
 int object_put_object(struct object_client *client, const char *key, const char *content_type,
@@ -27,12 +28,17 @@ struct object_upload {
 	char *id; /* NULL = not begun, completed or aborted */
 	struct object_stored {
 		char etag[OBJECT_ETAG_MAX]; /* "" = not stored yet */
-		uint64_t crc, size;
+		struct object_sums sums;
+		uint64_t size;
 	} * parts; /* [number - 1] */
 	unsigned count; /* highest part number */
 	unsigned capacity;
 	uint64_t bytes; /* of all parts stored */
+	char etag[OBJECT_ETAG_MAX]; /* of the object, once completed */
 };
+
+/* Forgets what was stored of part `number` and those after it, which will be sent anew. */
+void object_upload_drop(struct object_upload *upload, unsigned number);
 
 int object_upload_begin(struct object_upload *upload, struct object_client *client, const char *key,
 			const char *content_type, struct error *err);
@@ -53,6 +59,10 @@ struct object_part {
 	void *context; /* the owner's */
 	bool is_busy;
 	struct error error;
+	/* Ends, instead of trying again, with the connection cut so often: a smaller one may get
+	 * through. 0 = never. */
+	unsigned cuts_max;
+	unsigned cuts;
 
 	unsigned number;
 	char number_text[16];
@@ -60,6 +70,7 @@ struct object_part {
 	char operation[40];
 	struct object_query query[3];
 	struct object_call call;
+	struct object_sums sums;
 	struct object_request request;
 	struct http_transfer *transfer;
 	struct transfer_claim claim; /* for an attempt's connection */
@@ -73,5 +84,7 @@ int object_part_init(struct object_part *part, void (*callback)(struct object_pa
  * returned. */
 void object_part_start(struct object_part *part, struct object_upload *upload, unsigned number,
 		       const struct http_body *body);
+/* It has ended because of cuts_max. */
+bool object_part_is_cut(const struct object_part *part);
 /* Stops it if it is busy; no further callback. Harmless on zeroed memory. */
 void object_part_done(struct object_part *part);

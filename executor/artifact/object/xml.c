@@ -304,20 +304,27 @@ int object_xml_parse_upload(const char *data, size_t size, char **ret_id, struct
 
 static int on_complete_element(void *context, const char *path, const char *text)
 {
-	if (strcmp(path, "CompleteMultipartUploadResult/ETag") == 0 && *text)
-		*(bool *)context = true;
+	char **etag = context;
+
+	if (strcmp(path, "CompleteMultipartUploadResult/ETag") == 0 && *text && !*etag)
+		return take_text(etag, text);
 	return 0;
 }
 
-int object_xml_parse_complete(const char *data, size_t size, struct error *err)
+int object_xml_parse_complete(const char *data, size_t size, char etag[STORE_ETAG_MAX],
+			      struct error *err)
 {
-	bool has_etag = false;
+	_cleanup_free_ char *text = NULL;
 	int r = walk_document(data, size, "CompleteMultipartUploadResult", on_complete_element,
-			      &has_etag, err);
+			      &text, err);
 
-	if (r == 0 && !has_etag)
-		r = error_set(err, -EBADMSG, "the answer names no ETag");
-	return r;
+	if (r < 0)
+		return r;
+	if (!text)
+		return error_set(err, -EBADMSG, "the answer names no ETag");
+	if ((size_t)snprintf(etag, STORE_ETAG_MAX, "%s", text) >= STORE_ETAG_MAX)
+		etag[0] = '\0';
+	return 0;
 }
 
 /* --- Buckets and their rules ------------------------------------------------------------------- */

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "executor/artifact/object/url.h"
+#include "executor/artifact/store.h"
 #include "executor/base/buffer.h"
 #include "executor/base/error.h"
 
@@ -52,8 +53,10 @@ void object_xml_list_done(struct object_xml_list *list);
 /* InitiateMultipartUploadResult/UploadId; the caller frees it. */
 int object_xml_parse_upload(const char *data, size_t size, char **ret_id, struct error *err);
 
-/* CompleteMultipartUploadResult; its ETag says that the object is there. */
-int object_xml_parse_complete(const char *data, size_t size, struct error *err);
+/* CompleteMultipartUploadResult; its ETag, as it is in headers, says that the object is there. One
+ * that does not fit becomes "". */
+int object_xml_parse_complete(const char *data, size_t size, char etag[STORE_ETAG_MAX],
+			      struct error *err);
 
 /* The first bucket of a ListAllMyBucketsResult, "" if there is none; the caller frees it. */
 int object_xml_parse_first_bucket(const char *data, size_t size, char **ret_name,

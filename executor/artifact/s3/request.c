@@ -1,5 +1,6 @@
 /* From a call to a signed HTTP request. */
 #include "executor/artifact/object/sign.h"
+#include "executor/artifact/object/sums.h"
 #include "executor/artifact/s3/client.h"
 #include "executor/artifact/s3/sigv4.h"
 #include "executor/artifact/s3/url.h"
@@ -26,6 +27,10 @@ static int hash_payload(const struct s3_client *client, const struct object_call
 	}
 	if (call->is_object && !client->config.is_insecure) {
 		snprintf(hex, SIGN_HEX_SIZE, "%s", SIGV4_UNSIGNED);
+		return 0;
+	}
+	if (call->sums) {
+		snprintf(hex, SIGN_HEX_SIZE, "%s", call->sums->hex);
 		return 0;
 	}
 	if (call->body.data) {

@@ -1,0 +1,149 @@
+"""Large objects through connections that are cut: what has arrived is not sent again."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from tests.integration.test_s3_store import store_for  # noqa: E402
+from tests.servers import swift as swift_server  # noqa: E402
+from tests.servers.fault_proxy import FaultProxy  # noqa: E402
+from tests.store_driver import Result, Store, make_file  # noqa: E402
+
+MIB = 1 << 20
+BUCKET = "my-bucket"
+PART = 16 * MIB
+SMALL_PART = 5 * MIB
+CUT = 8 * MIB
+SEEDS = 6
+
+
+@pytest.fixture(scope="module")
+def swift(tmp_path_factory):
+    if reason := swift_server.unavailable():
+        pytest.skip(reason)
+    with swift_server.SwiftServer(tmp_path_factory.mktemp("swift"), region="test-1") as server:
+        server.create_bucket(BUCKET)
+        yield server
+
+
+@pytest.fixture
+def proxy(swift) -> Iterator[FaultProxy]:
+    with FaultProxy((swift.host, swift.port)) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def store(proxy, swift, tmp_path) -> Store:
+    store = store_for(tmp_path, proxy.endpoint, swift.access_key, swift.secret_key)
+    store.location["region"] = "test-1"
+    return store
+
+
+def stored(result: Result) -> list[str]:
+    """Size, ETag and checksum as the driver tells them."""
+    return next(line for line in result.out.splitlines() if line.startswith("stored ")).split()[1:]
+
+
+def checksum(data: bytes, size: int) -> str:
+    parts = [hashlib.sha256(data[i : i + size]) for i in range(0, max(1, len(data)), size)]
+    if len(parts) == 1:
+        return f"sha256:{parts[0].hexdigest()}"
+    whole = hashlib.sha256(b"".join(part.digest() for part in parts))
+    return f"sha256:{whole.hexdigest()}-{len(parts)}"
+
+
+def uploaded(proxy: FaultProxy) -> int:
+    return sum(r["request_bytes"] for r in proxy.requests() if "partNumber" in r["path"])
+
+
+@pytest.mark.parametrize("size", [0, PART, PART + 1, 3 * PART])
+def test_what_is_known_of_a_file(store, swift, tmp_path, size):
+    data = make_file(tmp_path / "in", size)
+    result = store.good("known", "put-file", tmp_path / "in", "x", "")
+    etag = swift.client().head(BUCKET, "known")["etag"]
+    assert stored(result) == [str(size), etag, checksum(data, PART)]
+
+
+def test_what_is_known_of_a_stream(store, swift, tmp_path):
+    data = make_file(tmp_path / "in", 2 * SMALL_PART + 1)
+    result = store.good("known", "put-stream", tmp_path / "in", "x")
+    etag = swift.client().head(BUCKET, "known")["etag"]
+    assert stored(result) == [str(len(data)), etag, checksum(data, SMALL_PART)]
+
+
+def test_file_is_cut_always(store, proxy, swift, tmp_path):
+    """No part of more than 8 MiB arrives: smaller ones do."""
+    data = make_file(tmp_path / "in", 5 * PART + 12345)
+    cut = {"kind": "cut_request", "bytes": CUT}
+    proxy.faults.add(verb="PUT", path="partNumber=", action=cut)
+    result = store.good("always", "put-file", tmp_path / "in", "x", "")
+    assert swift.client().get(BUCKET, "always") == data
+    assert stored(result)[0] == str(len(data))
+    assert swift.client().list_uploads(BUCKET) == {}
+    cuts = sum(r["fault"] == "cut_request" and r["status"] is None for r in proxy.requests())
+    assert cuts > 0
+    assert uploaded(proxy) - len(data) <= cuts * CUT
+
+
+def test_stream_is_cut_always(store, proxy, swift, tmp_path):
+    data = make_file(tmp_path / "in", 30 * MIB)
+    cut = {"kind": "cut_request", "bytes": CUT}
+    proxy.faults.add(verb="PUT", path="partNumber=", action=cut)
+    store.good("always", "put-stream", tmp_path / "in", "x")
+    assert swift.client().get(BUCKET, "always") == data
+    assert swift.client().list_uploads(BUCKET) == {}
+    assert uploaded(proxy) == len(data)
+
+
+def test_download_is_cut_always(store, proxy, swift, tmp_path):
+    data = random.Random(1).randbytes(60 * MIB)
+    swift.client().put(BUCKET, "always", data)
+    cut = {"kind": "cut_response", "bytes": CUT, "reset": True}
+    proxy.faults.add(verb="GET", path="/always", action=cut)
+    store.good("always", "get", tmp_path / "out")
+    assert (tmp_path / "out").read_bytes() == data
+    received = sum(r["response_bytes"] for r in proxy.requests() if r["verb"] == "GET")
+    assert received <= len(data) + 2 * CUT * len(data) // CUT
+
+
+def schedule(proxy: FaultProxy, seed: int) -> None:
+    """Some of the connections are cut, anywhere in either direction, or their answer is lost."""
+    chance = random.Random(seed)
+    for _ in range(chance.randrange(1, 8)):
+        kind = chance.choice(["cut_request", "cut_response", "lost", "reset", "close"])
+        action = {"kind": kind}
+        if kind.startswith("cut"):
+            action["bytes"] = chance.randrange(0, chance.choice([1000, MIB, PART]))
+        verb = chance.choice(["PUT", "POST", "GET"])
+        proxy.faults.add(verb=verb, path="/r", nth=chance.randrange(1, 6), count=1, action=action)
+
+
+def run_seed(store: Store, proxy: FaultProxy, swift, directory: Path, seed: int) -> None:
+    size = random.Random(seed).randrange(1, 60 * MIB)
+    data = make_file(directory / "in", size)
+    for operation in (("put-file", directory / "in", "x", ""), ("put-stream", directory / "in", "x")):
+        proxy.clear()
+        schedule(proxy, seed)
+        store.good("r", *operation)
+        assert swift.client().get(BUCKET, "r") == data, f"seed {seed}"
+        assert swift.client().list_uploads(BUCKET) == {}, f"seed {seed}"
+        cuts = sum(r["fault"] is not None for r in proxy.requests())
+        assert uploaded(proxy) <= size + 2 * PART * cuts, f"seed {seed}"
+    proxy.clear()
+    schedule(proxy, seed)
+    store.good("r", "get", directory / "out")
+    assert (directory / "out").read_bytes() == data, f"seed {seed}"
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_random_cuts(store, proxy, swift, tmp_path, seed):
+    run_seed(store, proxy, swift, tmp_path, seed)
