@@ -15,6 +15,7 @@
 
 #include "executor/base/log.h"
 #include "executor/event/loop.h"
+#include "executor/http/counts.h"
 #include "executor/stage/ledger.h"
 #include "signal/terminator.h"
 
@@ -48,6 +49,8 @@ struct control_model {
 	const char *(*state)(void *context, size_t i);
 	void *context;
 	const struct ledger *ledger; /* artifacts; NULL = none are moved here */
+	/* The requests to stores so far; NULL = none are made for this process. */
+	void (*traffic)(void *context, struct http_counts *ret);
 };
 
 struct control;

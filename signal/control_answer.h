@@ -42,3 +42,6 @@ int control_write_event(struct buffer *out, const struct control_model *model, s
 /* OpenMetrics 1.0 text. */
 int control_write_metrics(struct buffer *out, const struct control_model *model,
 			  const struct control_statistics *statistics);
+
+/* Of that: what the requests to stores came to. */
+int control_write_traffic(struct buffer *out, const struct control_model *model);

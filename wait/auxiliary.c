@@ -105,6 +105,16 @@ static const char *state_of(void *context, size_t i)
 	return mains_state_name(self->mains.states[i]);
 }
 
+static void count_traffic(void *context, struct http_counts *ret)
+{
+	const struct auxiliary *self = context;
+
+	if (self->http)
+		http_client_count(self->http, ret);
+	else
+		*ret = (struct http_counts){ .store_count = 0 };
+}
+
 /* Neither socket is worth the pod's outputs: without it the pod works as ever, and people and agents
  * have one way less to ask. */
 static void open_control(struct auxiliary *self, const char *name)
@@ -117,6 +127,7 @@ static void open_control(struct auxiliary *self, const char *name)
 		.state = state_of,
 		.context = self,
 		.ledger = &self->ledger,
+		.traffic = count_traffic,
 	};
 	struct error err = ERROR_NONE;
 
