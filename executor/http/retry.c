@@ -15,6 +15,8 @@
  * grows: whatever a policy says, a minute shall not see hundreds of attempts. */
 #define RETRY_OUTAGE_PAUSE_MS 1000
 #define RETRY_OUTAGE_FACTOR 1.6
+/* Unless the policy's own pauses are longer: the end of an outage shall be seen soon. */
+#define RETRY_OUTAGE_PAUSE_MAX_MS 12000
 
 static int invalid(struct error *err, const char *name, const char *value, const char *wanted)
 {
@@ -160,7 +162,7 @@ static int64_t overtime(const struct retry *retry, int64_t now_ms)
 static double end_round(struct retry *retry, bool is_overtime)
 {
 	const struct retry_policy *policy = retry->policy;
-	double pause, outage;
+	double pause, outage, limit = RETRY_OUTAGE_PAUSE_MAX_MS;
 
 	retry->round++;
 	retry->attempts_in_round = 0;
@@ -169,7 +171,10 @@ static double end_round(struct retry *retry, bool is_overtime)
 		return pause;
 	outage = capped_power(RETRY_OUTAGE_PAUSE_MS, RETRY_OUTAGE_FACTOR,
 			      retry->round - policy->rounds);
-	return pause > outage ? pause : outage;
+	if (policy->rounds > 1 && nominal_pause(policy, policy->rounds - 1) > limit)
+		limit = nominal_pause(policy, policy->rounds - 1);
+	pause = pause > outage ? pause : outage;
+	return pause < limit ? pause : limit;
 }
 
 static bool is_outage(enum error_class class)
