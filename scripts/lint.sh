@@ -67,6 +67,7 @@ mapfile -t python_files < <(files '*.py')
 step clang-format "${#c_files[@]}" format "${c_files[@]}"
 $python scripts/lint/layers.py || failed=1
 $python scripts/lint/budgets.py || failed=1
+$python scripts/store_docs.py || failed=1
 step shellcheck "${#shell_files[@]}" shellcheck -x "${shell_files[@]}"
 step pyflakes "${#python_files[@]}" $python -m pyflakes "${python_files[@]}"
 if [ "${#tidy_files[@]}" -gt 0 ]; then

@@ -1,68 +1,67 @@
 #include "executor/artifact/oss/classify.h"
 
-#include "executor/artifact/object/classify.h"
-
-#include <string.h>
+#include "executor/http/classify.h"
 
 /* Sources: OSS API reference, "Error codes" and "HTTP status code 503"; the codes that Argo 4.1 and
  * Alibaba Cloud's SDKs try again after. */
-static const struct object_code codes[] = {
-	{ "NoSuchKey", ERROR_NOT_FOUND },
+static const struct classify_row rows[] = {
+	/* Of version 4, under a code that means many things. */
+	{ .text = "Invalid signing date in Authorization header.", .class = ERROR_CLOCK_SKEW },
+	{ .status = 401, .code = "", .class = ERROR_EXPIRED_CREDENTIALS },
 
-	{ "BadRequest", ERROR_TRANSIENT },
-	{ "CachedTimeTooLarge", ERROR_TRANSIENT },
-	{ "ConcurrentUpdateBucketFailed", ERROR_TRANSIENT },
-	{ "ConnectionTimeout", ERROR_TRANSIENT },
-	{ "Default", ERROR_TRANSIENT },
-	{ "DomainNetWorkVisitedException", ERROR_TRANSIENT },
-	{ "InternalError", ERROR_TRANSIENT },
-	{ "RequestTimeout", ERROR_TRANSIENT },
-	{ "ServiceBusy", ERROR_TRANSIENT },
-	{ "ServiceUnavailable", ERROR_TRANSIENT },
-	{ "SocketException", ERROR_TRANSIENT },
-	{ "SocketTimeout", ERROR_TRANSIENT },
+	{ .code = "NoSuchKey", .class = ERROR_NOT_FOUND },
 
-	{ "ActiveRequestLimitExceeded", ERROR_THROTTLED },
-	{ "CpuLimitExceeded", ERROR_THROTTLED },
-	{ "DownloadTrafficRateLimitExceeded", ERROR_THROTTLED },
-	{ "MetaOperationQpsLimitExceeded", ERROR_THROTTLED },
-	{ "QpsLimitExceeded", ERROR_THROTTLED },
-	{ "QuotaExceeded.Refresh", ERROR_THROTTLED },
-	{ "SlowDown", ERROR_THROTTLED },
-	{ "Throttling", ERROR_THROTTLED },
-	{ "TotalQpsLimitExceeded", ERROR_THROTTLED },
-	{ "UploadTrafficRateLimitExceeded", ERROR_THROTTLED },
+	{ .code = "BadRequest", .class = ERROR_TRANSIENT },
+	{ .code = "CachedTimeTooLarge", .class = ERROR_TRANSIENT },
+	{ .code = "ConcurrentUpdateBucketFailed", .class = ERROR_TRANSIENT },
+	{ .code = "ConnectionTimeout", .class = ERROR_TRANSIENT },
+	{ .code = "Default", .class = ERROR_TRANSIENT },
+	{ .code = "DomainNetWorkVisitedException", .class = ERROR_TRANSIENT },
+	{ .code = "InternalError", .class = ERROR_TRANSIENT },
+	{ .code = "RequestTimeout", .class = ERROR_TRANSIENT },
+	{ .code = "ServiceBusy", .class = ERROR_TRANSIENT },
+	{ .code = "ServiceUnavailable", .class = ERROR_TRANSIENT },
+	{ .code = "SocketException", .class = ERROR_TRANSIENT },
+	{ .code = "SocketTimeout", .class = ERROR_TRANSIENT },
 
-	{ "SecurityTokenExpired", ERROR_EXPIRED_CREDENTIALS },
+	{ .code = "ActiveRequestLimitExceeded", .class = ERROR_THROTTLED },
+	{ .code = "CpuLimitExceeded", .class = ERROR_THROTTLED },
+	{ .code = "DownloadTrafficRateLimitExceeded", .class = ERROR_THROTTLED },
+	{ .code = "MetaOperationQpsLimitExceeded", .class = ERROR_THROTTLED },
+	{ .code = "QpsLimitExceeded", .class = ERROR_THROTTLED },
+	{ .code = "QuotaExceeded.Refresh", .class = ERROR_THROTTLED },
+	{ .code = "SlowDown", .class = ERROR_THROTTLED },
+	{ .code = "Throttling", .class = ERROR_THROTTLED },
+	{ .code = "TotalQpsLimitExceeded", .class = ERROR_THROTTLED },
+	{ .code = "UploadTrafficRateLimitExceeded", .class = ERROR_THROTTLED },
 
-	{ "RequestTimeTooSkewed", ERROR_CLOCK_SKEW },
+	{ .code = "SecurityTokenExpired", .class = ERROR_EXPIRED_CREDENTIALS },
 
-	{ "AccessDenied", ERROR_PERMANENT },
-	{ "BucketAlreadyExists", ERROR_PERMANENT },
-	{ "EntityTooLarge", ERROR_PERMANENT },
-	{ "FileImmutable", ERROR_PERMANENT },
-	{ "InvalidAccessKeyId", ERROR_PERMANENT },
-	{ "InvalidBucketName", ERROR_PERMANENT },
-	{ "InvalidObjectName", ERROR_PERMANENT },
-	{ "InvalidObjectState", ERROR_PERMANENT },
-	{ "InvalidPart", ERROR_PERMANENT },
-	{ "InvalidSecurityToken", ERROR_PERMANENT },
-	{ "NoSuchBucket", ERROR_PERMANENT },
-	{ "NoSuchLifecycle", ERROR_PERMANENT },
-	{ "NoSuchUpload", ERROR_PERMANENT },
-	{ "NotImplemented", ERROR_PERMANENT },
-	{ "PreconditionFailed", ERROR_PERMANENT },
-	{ "SignatureDoesNotMatch", ERROR_PERMANENT },
-	{ "UserDisable", ERROR_PERMANENT },
+	{ .code = "RequestTimeTooSkewed", .class = ERROR_CLOCK_SKEW },
+
+	{ .code = "AccessDenied", .class = ERROR_PERMANENT },
+	{ .code = "BucketAlreadyExists", .class = ERROR_PERMANENT },
+	{ .code = "EntityTooLarge", .class = ERROR_PERMANENT },
+	{ .code = "FileImmutable", .class = ERROR_PERMANENT },
+	{ .code = "InvalidAccessKeyId", .class = ERROR_PERMANENT },
+	{ .code = "InvalidBucketName", .class = ERROR_PERMANENT },
+	{ .code = "InvalidObjectName", .class = ERROR_PERMANENT },
+	{ .code = "InvalidObjectState", .class = ERROR_PERMANENT },
+	{ .code = "InvalidPart", .class = ERROR_PERMANENT },
+	{ .code = "InvalidSecurityToken", .class = ERROR_PERMANENT },
+	{ .code = "NoSuchBucket", .class = ERROR_PERMANENT },
+	{ .code = "NoSuchLifecycle", .class = ERROR_PERMANENT },
+	{ .code = "NoSuchUpload", .class = ERROR_PERMANENT },
+	{ .code = "NotImplemented", .class = ERROR_PERMANENT },
+	{ .code = "PreconditionFailed", .class = ERROR_PERMANENT },
+	{ .code = "SignatureDoesNotMatch", .class = ERROR_PERMANENT },
+	{ .code = "UserDisable", .class = ERROR_PERMANENT },
 };
 
 enum error_class oss_classify(int status, const char *code, const char *message, bool is_object)
 {
-	/* Of version 4, under a code that means many things. */
-	if (strstr(message, "Invalid signing date in Authorization header."))
-		return ERROR_CLOCK_SKEW;
-	if (status == 401 && *code == '\0')
-		return ERROR_EXPIRED_CREDENTIALS;
-	return object_classify(codes, sizeof(codes) / sizeof(codes[0]), status, code, message,
-			       is_object);
+	static const struct classify_table table = CLASSIFY_TABLE(rows);
+	const struct classify_answer answer = { status, code, message, is_object };
+
+	return classify(&table, &answer);
 }

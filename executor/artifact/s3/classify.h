@@ -8,5 +8,5 @@
 
 #include <stdbool.h>
 
-/* As object_classify(). */
+/* As classify(), executor/http/classify.h. */
 enum error_class s3_classify(int status, const char *code, const char *message, bool is_object);
