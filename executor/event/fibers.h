@@ -15,7 +15,7 @@
 
 /* A job's stack; below it lies a page that ends the process when it is touched. Memory is taken as
  * it is used. */
-#define FIBERS_STACK_BYTES (512 * 1024)
+#define FIBERS_STACK_BYTES (2 * 1024 * 1024)
 
 /*
  * Runs job(context, 0) to job(context, count - 1), at most `width` (≥ 1) at a time, started in that

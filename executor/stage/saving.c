@@ -1,6 +1,7 @@
 #include "executor/stage/saving.h"
 
 #include "executor/base/cleanup.h"
+#include "executor/event/fibers.h"
 #include "executor/stage/save.h"
 #include "executor/stage/source.h"
 
@@ -74,7 +75,7 @@ static int by_size(const void *a, const void *b)
 	return x->item < y->item ? -1 : 1;
 }
 
-/* --- one after the other ---------------------------------------------------------------- */
+/* --- a few at a time ------------------------------------------------------------------- */
 
 /* What is left out without being an error. */
 static bool is_left_out(const struct stage *stage, const struct saving_item *item)
@@ -130,9 +131,25 @@ static void save(struct saving *saving, struct saving_item *item)
 		saving->on_settled(saving);
 }
 
+struct round {
+	struct saving *saving;
+	const struct place *order;
+};
+
+/* A failure is the item's own: the others go on. */
+static int save_in_order(void *context, size_t i, struct error *err)
+{
+	const struct round *round = context;
+
+	(void)err;
+	save(round->saving, &round->saving->items[round->order[i].item]);
+	return 0;
+}
+
 void saving_run(struct saving *saving)
 {
 	_cleanup_free_ struct place *order = calloc(saving->count + 1, sizeof(*order));
+	struct round round = { .saving = saving, .order = order };
 	size_t count = 0;
 
 	for (size_t i = 0; i < saving->count; i++) {
@@ -148,8 +165,11 @@ void saving_run(struct saving *saving)
 	}
 	if (count > 0)
 		qsort(order, count, sizeof(*order), by_size);
+	fibers_run(saving->stage->store.loop, count, SAVING_WIDTH, save_in_order, &round, NULL);
+	/* Without memory for stacks they go one after the other. */
 	for (size_t i = 0; i < count; i++)
-		save(saving, &saving->items[order[i].item]);
+		if (!saving->items[order[i].item].is_settled)
+			save(saving, &saving->items[order[i].item]);
 }
 
 /* --- what has become of it -------------------------------------------------------------- */

@@ -1,12 +1,16 @@
 /*
- * All output artifacts and logs of a template, smallest first: whenever the pod's time is over, as
- * many of them as possible are stored. Sizes are those of files at the start; a directory comes
- * last, since its size is not known before it has been read.
+ * All output artifacts and logs of a template, a few at a time, the smallest begun first: whenever
+ * the pod's time is over, as many of them as possible are stored, and none waits for a large one.
+ * Sizes are those of files at the start; a directory comes last, since its size is not known before
+ * it has been read.
  */
 #pragma once
 
 #include "executor/base/error.h"
 #include "executor/stage/stage.h"
+
+/* So many are on their way at the same time. */
+#define SAVING_WIDTH 4
 
 struct saving_item {
 	const struct template_artifact *artifact; /* NULL: a log */
