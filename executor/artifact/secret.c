@@ -1,5 +1,6 @@
 #include "executor/artifact/secret.h"
 
+#include "executor/artifact/store.h"
 #include "executor/base/buffer.h"
 #include "executor/base/fd.h"
 
@@ -18,6 +19,14 @@ void secret_free_string(char *value)
 {
 	if (value)
 		secret_free(value, strlen(value));
+}
+
+int secret_read_file(const struct store_context *context, const char *path, struct buffer *out,
+		     struct error *err)
+{
+	if (context->read_file)
+		return context->read_file(context->read_file_context, path, out, err);
+	return file_read(path, out, err);
 }
 
 /* Both parts become path components below a directory that we trust. */

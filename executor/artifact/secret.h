@@ -21,6 +21,14 @@
 int secret_read(const char *directory, struct json_object *location, const char *field,
 		bool want_trim, char **ret, size_t *ret_size, struct error *err);
 
+struct buffer;
+struct store_context;
+
+/* Reads a whole file that holds secrets (tokens, profiles) into `out`, whose max limits it, as
+ * file_read() does: the only way in which stores read one. Another process may do it for this one. */
+int secret_read_file(const struct store_context *context, const char *path, struct buffer *out,
+		     struct error *err);
+
 /* Zeroes `size` bytes before giving the memory back. NULL is fine. */
 void secret_free(char *value, size_t size);
 /* The same for a value without zero bytes inside. */

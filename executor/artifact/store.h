@@ -57,6 +57,9 @@ struct store_context {
 	struct transfer_budget *budget;
 	const struct log *log;
 	const char *secret_directory; /* "/argo/secret": <directory>/<secret name>/<key> */
+	/* How secret_read_file() reads; NULL = the file itself. */
+	int (*read_file)(void *context, const char *path, struct buffer *out, struct error *err);
+	void *read_file_context;
 	struct store_observer observer;
 	/* Receives what uploads have stored; NULL = nobody wants it. Begins zeroed, is the owner's. */
 	struct store_stored *stored;

@@ -40,7 +40,7 @@ static void find(struct oss_source *source, enum oss_source_kind kind)
 {
 	struct error err = ERROR_NONE;
 
-	if (oss_source_find(source, &err) < 0)
+	if (oss_source_find(source, &(struct store_context){ 0 }, &err) < 0)
 		fail_msg("%s", err.message);
 	assert_int_equal(source->kind, kind);
 }
@@ -50,7 +50,7 @@ static void refuse(const char *expected)
 	struct oss_source source;
 	struct error err = ERROR_NONE;
 
-	assert_true(oss_source_find(&source, &err) < 0);
+	assert_true(oss_source_find(&source, &(struct store_context){ 0 }, &err) < 0);
 	if (!strstr(err.message, expected))
 		fail_msg("'%s' is not in '%s'", expected, err.message);
 	oss_source_done(&source);

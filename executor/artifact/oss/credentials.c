@@ -241,7 +241,7 @@ static int build_url(struct oss_chain *chain, struct error *err)
 
 	switch (chain->step) {
 	case STEP_OIDC:
-		return sts_request(&chain->source, &chain->url, &chain->body, err);
+		return sts_request(&chain->source, &chain->context, &chain->url, &chain->body, err);
 	case STEP_METADATA_TOKEN:
 		r = buffer_append_string(&chain->url, METADATA "/api/token");
 		break;
@@ -339,7 +339,7 @@ static void begin(struct oss_chain *chain)
 	chain->is_done = false;
 	chain->error = ERROR_NONE;
 	oss_source_done(source);
-	if (oss_source_find(source, &chain->error) < 0) {
+	if (oss_source_find(source, &chain->context, &chain->error) < 0) {
 		error_prefix(&chain->error, chain->error.code, "credentials");
 		finish(chain);
 		return;

@@ -2,7 +2,6 @@
 
 #include "executor/artifact/secret.h"
 #include "executor/base/buffer.h"
-#include "executor/base/fd.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -82,8 +81,9 @@ static int set_metadata(struct oss_source *source, const char *role, struct erro
 }
 
 /* Reads an optional file: the variable's, else one in the home directory. 0 = it is not there. */
-static int read_file(const char *variable, const char *below_home, struct buffer *text, char *path,
-		     size_t path_size, struct error *err)
+static int read_file(const struct store_context *context, const char *variable,
+		     const char *below_home, struct buffer *text, char *path, size_t path_size,
+		     struct error *err)
 {
 	struct error cause = ERROR_NONE;
 	int r;
@@ -92,7 +92,7 @@ static int read_file(const char *variable, const char *below_home, struct buffer
 		snprintf(path, path_size, "%s", environment(variable));
 	else
 		snprintf(path, path_size, "%s/%s", environment("HOME"), below_home);
-	r = file_read(path, text, &cause);
+	r = secret_read_file(context, path, text, &cause);
 	if (r == -ENOENT || r == -ENOTDIR || r == -EACCES)
 		return 0;
 	if (r < 0)
@@ -140,7 +140,8 @@ static int find_profile(struct oss_source *source, struct json_object *file, str
 }
 
 /* 1 = found, 0 = there is no such file. */
-static int try_profile(struct oss_source *source, struct error *err)
+static int try_profile(struct oss_source *source, const struct store_context *context,
+		       struct error *err)
 {
 	_cleanup_buffer_ struct buffer text = BUFFER_INIT(FILE_BYTES_MAX);
 	_cleanup_json_ struct json_object *file = NULL;
@@ -149,8 +150,8 @@ static int try_profile(struct oss_source *source, struct error *err)
 
 	if (is_true("ALIBABA_CLOUD_CLI_PROFILE_DISABLED"))
 		return 0;
-	r = read_file("ALIBABA_CLOUD_CONFIG_FILE", ".aliyun/config.json", &text, path, sizeof(path),
-		      err);
+	r = read_file(context, "ALIBABA_CLOUD_CONFIG_FILE", ".aliyun/config.json", &text, path,
+		      sizeof(path), err);
 	if (r <= 0)
 		return r;
 	r = json_parse(text.data, text.size, path, &file, err);
@@ -236,14 +237,15 @@ static int use_section(struct oss_source *source, const struct section *section,
 			 section->type);
 }
 
-static int try_credentials_file(struct oss_source *source, struct error *err)
+static int try_credentials_file(struct oss_source *source, const struct store_context *context,
+				struct error *err)
 {
 	_cleanup_buffer_ struct buffer text = BUFFER_INIT(FILE_BYTES_MAX);
 	const char *name = environment("ALIBABA_CLOUD_PROFILE");
 	struct section section = { 0 };
 	char path[4096];
-	int r = read_file("ALIBABA_CLOUD_CREDENTIALS_FILE", ".alibabacloud/credentials", &text,
-			  path, sizeof(path), err);
+	int r = read_file(context, "ALIBABA_CLOUD_CREDENTIALS_FILE", ".alibabacloud/credentials",
+			  &text, path, sizeof(path), err);
 
 	if (r <= 0)
 		return r;
@@ -261,7 +263,7 @@ static int try_credentials_file(struct oss_source *source, struct error *err)
 
 /* --- The chain -------------------------------------------------------------------------------------- */
 
-static int find(struct oss_source *source, struct error *err)
+static int find(struct oss_source *source, const struct store_context *context, struct error *err)
 {
 	int r;
 
@@ -274,9 +276,9 @@ static int find(struct oss_source *source, struct error *err)
 				environment("ALIBABA_CLOUD_OIDC_PROVIDER_ARN"),
 				environment("ALIBABA_CLOUD_OIDC_TOKEN_FILE"),
 				environment("ALIBABA_CLOUD_ROLE_SESSION_NAME"), err);
-	r = try_profile(source, err);
+	r = try_profile(source, context, err);
 	if (r == 0)
-		r = try_credentials_file(source, err);
+		r = try_credentials_file(source, context, err);
 	if (r != 0)
 		return r;
 	if (!is_true("ALIBABA_CLOUD_ECS_METADATA_DISABLED"))
@@ -288,13 +290,14 @@ static int find(struct oss_source *source, struct error *err)
 					"metadata service is switched off");
 }
 
-int oss_source_find(struct oss_source *source, struct error *err)
+int oss_source_find(struct oss_source *source, const struct store_context *context,
+		    struct error *err)
 {
 	int r;
 
 	*source =
 		(struct oss_source){ .uri = strdup(environment("ALIBABA_CLOUD_CREDENTIALS_URI")) };
-	r = source->uri ? find(source, err) : out_of_memory(err);
+	r = source->uri ? find(source, context, err) : out_of_memory(err);
 	if (r < 0) {
 		oss_source_done(source);
 		return r;

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "executor/artifact/oss/config.h"
+#include "executor/artifact/store.h"
 
 enum oss_source_kind {
 	OSS_SOURCE_KEYS, /* the environment, or a file, has them */
@@ -28,5 +29,6 @@ struct oss_source {
  * credentials file, the machine's role, the environment's URI. A source that is there but cannot be
  * used is an error: nobody wants to act under another role by mistake. Free with oss_source_done in
  * either case. */
-int oss_source_find(struct oss_source *source, struct error *err);
+int oss_source_find(struct oss_source *source, const struct store_context *context,
+		    struct error *err);
 void oss_source_done(struct oss_source *source);

@@ -1,7 +1,7 @@
 #include "executor/artifact/oss/sts.h"
 
+#include "executor/artifact/secret.h"
 #include "executor/base/clock.h"
-#include "executor/base/fd.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -49,11 +49,11 @@ static int append_form(struct buffer *form, const struct oss_source *source, con
 	return r;
 }
 
-int sts_request(const struct oss_source *source, struct buffer *url, struct buffer *form,
-		struct error *err)
+int sts_request(const struct oss_source *source, const struct store_context *context,
+		struct buffer *url, struct buffer *form, struct error *err)
 {
 	_cleanup_buffer_ struct buffer token = BUFFER_INIT(TOKEN_BYTES_MAX);
-	int r = file_read(source->token_file, &token, err);
+	int r = secret_read_file(context, source->token_file, &token, err);
 
 	if (r < 0)
 		return r;

@@ -8,5 +8,5 @@
  * read anew, because it is replaced before it expires. The service is that of
  * ALIBABA_CLOUD_STS_REGION, within the private network with ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED.
  * Source: STS API reference, AssumeRoleWithOIDC. */
-int sts_request(const struct oss_source *source, struct buffer *url, struct buffer *form,
-		struct error *err);
+int sts_request(const struct oss_source *source, const struct store_context *context,
+		struct buffer *url, struct buffer *form, struct error *err);
