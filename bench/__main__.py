@@ -4,6 +4,7 @@ Names: size version kill wrapper stdout life idle requests, and the rows of arti
 all by default, `-l` lists them. A pattern of the shell is a name too. In the environment:
 
 REFERENCE=/path/to/argoexec   the same with that binary; rows of artifacts in turns with it
+ARGOEXEC=build/argoexec       ours
 ROWS=NAME,...                 names
 QUICK=1                       a sixteenth of every size, for trying
 RUNS=3                        rounds of a row
@@ -32,6 +33,7 @@ from tests.lab import ROOT
 from tests.pod import SandboxError
 from tests.pod.sandbox import linux
 
+BINARY = Path(os.environ.get("ARGOEXEC", ROOT / "build/argoexec"))
 RESULT = ROOT / "build/bench.md"
 
 
@@ -64,7 +66,7 @@ LEAST = 5 * GIB
 def subjects() -> list[Subject]:
     """Ours, and the reference if somebody has it."""
     other = reference()
-    return [Subject("ours", ROOT / "build/argoexec", True), *([other] if other else [])]
+    return [Subject("ours", BINARY, True), *([other] if other else [])]
 
 
 def machine() -> str:
@@ -159,7 +161,7 @@ def main() -> int:
         names = chosen(sys.argv[1:])
         directory = scratch_directory(needed(names))
         figures = measure(names, directory)
-        argv = [ROOT / "build/argoexec", "version", "--short"]
+        argv = [BINARY, "version", "--short"]
         version = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()
         report(figures, version + (", QUICK: no figures to quote" if data.QUICK else ""))
         print(f"{time.monotonic() - began:.0f} s")
