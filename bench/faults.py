@@ -141,7 +141,6 @@ def for_ever(yard: Yard, subjects: list[Subject]) -> list[Figure]:
     always = {"refuse_status": 500, "refuse_percent": 100}
     outcomes = _trials(yard, subjects[:1], _in(_object(yard)), True, **always)
     tells = lambda o: float(bool(TELLING.search(o.message)))  # noqa: E731
-    print(f"bench: {outcomes[0].message.strip()[-500:]}")
     columns: list[Column] = [
         _done(False),
         _requests(25),
