@@ -186,9 +186,11 @@ def test_forms_of_artifacts(lab: Lab) -> None:
     # A key given by the user is used, and reported, as it is.
     for given, reported in zip(artifacts, step.outputs()["artifacts"]):
         assert reported == given
-    for where, text in (("v", b"vf"), ("base", b"bf")):
+    # A pipe of another container's own files is left out.
+    handed_over = {name: content for name, content in PACKED.items() if name != "d/fifo"}
+    for where, text, packed in (("v", b"vf", PACKED), ("base", b"bf", handed_over)):
         for form in ("default", "tar"):
-            assert untgz(lab.get(f"{base}/{where}-{form}-d")) == PACKED
+            assert untgz(lab.get(f"{base}/{where}-{form}-d")) == packed
             assert untgz(lab.get(f"{base}/{where}-{form}-f")) == {"file.txt": text}
         assert lab.get(f"{base}/{where}-none-f") == text
         none = lab.objects(f"{base}/{where}-none-d/")
@@ -317,8 +319,7 @@ def test_missing_artifacts(lab: Lab) -> None:
     run = step.run()
     message = assert_failure(run.result.containers["wait"], 64)
     first, second, end = message.split("; ")
-    assert first.endswith("no such file or directory")
-    assert "/var/run/argo/outputs/artifacts/tmp/none.tgz" in first
+    assert first == "/tmp/none no such file or directory"
     assert second.endswith("no such file or directory") and "/mainctrfs/v/none" in second
     assert end == ""
     assert [a["name"] for a in step.outputs()["artifacts"]] == ["there", "main-logs"]
