@@ -115,6 +115,48 @@ def test_download_is_cut_always(store, proxy, swift, tmp_path):
     assert received <= len(data) + 2 * CUT * len(data) // CUT
 
 
+def ranges(proxy: FaultProxy) -> list[str]:
+    return [r["headers"]["range"] for r in proxy.requests() if "range" in r["headers"]]
+
+
+def slow_object(proxy: FaultProxy, swift, size: int, **fault) -> bytes:
+    """An object that comes slowly over each connection; FAULT says what else befalls its ranges."""
+    data = random.Random(size).randbytes(size)
+    swift.client().put(BUCKET, "slow", data)
+    if fault:
+        proxy.faults.add(verb="GET", path="/slow", **fault)
+    proxy.faults.add(verb="GET", path="/slow", action={"kind": "rate", "bytes_per_s": 20 * MIB})
+    return data
+
+
+def test_slow_object_comes_over_several_connections(store, proxy, swift, tmp_path):
+    data = slow_object(proxy, swift, 50 * MIB + 17)
+    store.good("slow", "get", tmp_path / "out")
+    assert (tmp_path / "out").read_bytes() == data
+    assert len(ranges(proxy)) >= 3
+    gets = [r for r in proxy.requests() if r["verb"] == "GET"]
+    assert len({r["connection"] for r in gets}) > 1
+    assert "range" not in gets[0]["headers"]
+    assert all(r["headers"]["if-match"] == gets[1]["headers"]["if-match"] for r in gets[1:])
+    # What the first connection had sent beyond where the others took over.
+    assert sum(r["response_bytes"] for r in gets) < len(data) + 8 * MIB
+
+
+@pytest.mark.parametrize("status", [403, 503])
+def test_refused_ranges_cost_nothing_but_speed(store, proxy, swift, tmp_path, status):
+    data = slow_object(proxy, swift, 40 * MIB, nth=2, action={"kind": "status", "status": status})
+    store.good("slow", "get", tmp_path / "out")
+    assert (tmp_path / "out").read_bytes() == data
+
+
+@pytest.mark.parametrize("nth", [2, 3, 4])
+def test_cut_ranges_are_resumed(store, proxy, swift, tmp_path, nth):
+    cut = {"kind": "cut_response", "bytes": 3 * MIB, "reset": True}
+    data = slow_object(proxy, swift, 40 * MIB, nth=nth, action=cut)
+    store.good("slow", "get", tmp_path / "out")
+    assert (tmp_path / "out").read_bytes() == data
+
+
 def schedule(proxy: FaultProxy, seed: int) -> None:
     """Some of the connections are cut, anywhere in either direction, or their answer is lost."""
     chance = random.Random(seed)

@@ -1,283 +1,281 @@
 #include "executor/artifact/object/get.h"
 
-#include "executor/artifact/budget.h"
 #include "executor/artifact/object/checksum.h"
 #include "executor/artifact/object/crc64.h"
+#include "executor/artifact/object/range.h"
 #include "executor/base/cleanup.h"
-#include "executor/base/text.h"
+#include "executor/base/clock.h"
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
-/* libcurl hands over at most 64 KiB after the pause; HTTP/2 may have a window's worth in hand. */
-#define BUFFER_BYTES_MAX (16 * OBJECT_READ_AHEAD_BYTES)
-#define ETAG_MAX 256
+/* How often it is asked whether one connection is enough. */
+#define SAMPLE_BYTES ((uint64_t)4 * 1024 * 1024)
+
+/* By when the ranges ahead shall have begun: connecting takes a few round trips. */
+#define LEAD_MS 500
+#define LEAD_BYTES_MIN ((uint64_t)4 * 1024 * 1024)
 
 struct object_reader {
 	struct reader reader;
-	struct object_client *client;
-	char *key;
-	char description[OBJECT_OPERATION_MAX];
-	char range[48];
-	char etag[ETAG_MAX]; /* "" = the server gave none that can be matched */
-	struct object_call call;
-	struct object_request request;
-	struct http_transfer *transfer;
-	struct transfer_claim claim; /* for it, and for what is kept */
-	struct retry retry;
+	struct object_source source;
+	struct object_range *ranges[1 + OBJECT_RANGES_AHEAD]; /* in order; the first is read */
+	unsigned count;
+	uint64_t planned; /* the ranges reach to here */
+	uint64_t crc; /* of those that were read */
+	bool is_single; /* the server gives no ranges, or has failed to */
+	bool is_spread;
 
-	struct buffer data; /* received */
-	size_t consumed; /* of it, already read */
-	uint64_t position; /* received in all */
-	uint64_t failed_at; /* position at the last failure: progress starts the retries anew */
-	int64_t size; /* of the object; -1 = not said */
-
-	uint64_t crc; /* of what was received */
-	uint64_t checksum; /* what it should be */
-	bool has_checksum;
-	bool is_held; /* small enough to be verified before the first byte is given out */
-
-	bool is_known; /* headers of some answer were accepted: size and etag are the object's */
-	bool is_checked; /* those of the running transfer */
-	bool is_complete;
-	bool is_awake; /* something happened */
-	struct error error; /* of the transfer that ended; code 0 = none */
+	/* Since the last sample. */
+	uint64_t sampled; /* where it began */
+	int64_t sampled_ms;
+	int64_t starved_ms; /* there was nothing to read */
 };
 
-static size_t unread(const struct object_reader *self)
+/* --- the ranges --------------------------------------------------------------------------- */
+
+static void pop(struct object_reader *self, unsigned i)
 {
-	return self->data.size - self->consumed;
+	struct object_range *range = self->ranges[i];
+
+	object_range_done(range);
+	free(range);
+	self->count--;
+	for (; i < self->count; i++)
+		self->ranges[i] = self->ranges[i + 1];
 }
 
-/* Content-Range: bytes FIRST-LAST/TOTAL (RFC 9110, 14.4). */
-static bool is_range_expected(const struct object_reader *self,
-			      const struct http_response *response)
+/* The next range, not begun: NULL = no memory. */
+static struct object_range *push(struct object_reader *self, uint64_t end)
 {
-	char header[96], expected[96];
-	const char *value = http_response_header(response, "content-range", header, sizeof(header));
+	struct object_range *range = calloc(1, sizeof(*range));
 
-	if (!value)
-		return false;
-	if (self->size < 0) {
-		snprintf(expected, sizeof(expected), "bytes %" PRIu64 "-", self->position);
-		return text_has_prefix(value, expected);
-	}
-	snprintf(expected, sizeof(expected), "bytes %" PRIu64 "-%" PRIi64 "/%" PRIi64,
-		 self->position, self->size - 1, self->size);
-	return strcmp(value, expected) == 0;
+	if (!range)
+		return NULL;
+	object_range_init(range, &self->source, self->planned, end);
+	if (self->count > 0)
+		self->ranges[self->count - 1]->next = range;
+	self->ranges[self->count++] = range;
+	self->planned = end;
+	return range;
 }
 
-static int check_headers(struct object_reader *self, const struct http_response *response,
-			 struct error *err)
+static uint64_t next_end(const struct object_reader *self)
 {
-	const char *etag;
+	uint64_t size = (uint64_t)self->source.size;
 
-	self->is_checked = true;
-	if (self->position > 0) {
-		if (response->status == 206 && is_range_expected(self, response))
-			return 0;
-		return error_set(err, -EPROTO,
-				 "%s: cut off after %" PRIu64 " bytes, and the server does not "
-				 "continue there (status %d)",
-				 self->description, self->position, response->status);
-	}
-	if (response->status != 200)
-		return error_set(err, -EPROTO, "%s: unexpected status %d", self->description,
-				 response->status);
-	if (self->is_known && response->content_length != self->size)
-		return error_set(err, -EPROTO, "%s: the object changed while it was read",
-				 self->description);
-	self->is_known = true;
-	self->size = response->content_length;
-	self->has_checksum = object_checksum_of(self->client, response, &self->checksum);
-	self->is_held = self->has_checksum && self->size >= 0 &&
-			self->size < OBJECT_READ_AHEAD_BYTES;
-	etag = http_response_header(response, "etag", self->etag, sizeof(self->etag));
-	/* If-Match wants a strong one (RFC 9110, 13.1.1), and one that was cut is none. */
-	if (!etag || text_has_prefix(etag, "W/") || strlen(etag) == sizeof(self->etag) - 1)
-		self->etag[0] = '\0';
-	return 0;
+	return size - self->planned > OBJECT_RANGE_BYTES ? self->planned + OBJECT_RANGE_BYTES :
+							   size;
 }
 
-static int on_data(void *context, const char *data, size_t size, struct error *err)
+static int claim(struct object_reader *self, struct object_range *range, uint64_t bytes,
+		 struct error *err)
 {
-	struct object_reader *self = context;
-	int r;
+	struct object_client *client = self->source.client;
 
-	if (!self->is_checked) {
-		r = check_headers(self, http_transfer_response(self->transfer), err);
-		if (r < 0)
-			return r;
-	}
-	/* Moves what is left at most once for as many bytes read. */
-	if (self->consumed >= OBJECT_READ_AHEAD_BYTES / 2) {
-		buffer_consume(&self->data, self->consumed);
-		self->consumed = 0;
-	}
-	r = buffer_append(&self->data, data, size);
-	if (r < 0)
-		return error_errno(err, r, "%s: keep %zu bytes", self->description, size);
-	self->position += size;
-	if (self->has_checksum)
-		self->crc = crc64_update(self->client->crc, self->crc, data, size);
-	if (unread(self) >= OBJECT_READ_AHEAD_BYTES)
-		http_transfer_pause(self->transfer);
-	self->is_awake = true;
-	return 0;
+	return budget_wait(&range->memory, client->context.budget, client, 0, bytes,
+			   client->context.loop, err);
 }
 
-/* What an answer to "the rest of that object" means if that object is gone. */
-static int judge_resumed(struct object_reader *self, int status, struct error *err)
+/* The first one of all, and any other that is read before anybody had room for it. */
+static int begin(struct object_reader *self, uint64_t end, uint64_t bytes, struct error *err)
 {
-	if (self->is_known && (status == 412 || status == 404))
-		return error_set(err, -ESTALE, "%s: the object was %s while it was read",
-				 self->description, status == 412 ? "replaced" : "deleted");
-	return err->code;
-}
+	struct object_range *range = push(self, end);
+	int r = range ? claim(self, range, bytes, err) : error_set(err, -ENOMEM, "out of memory");
 
-/* What was not given out yet can be fetched once more. */
-static int check_content(struct object_reader *self, struct error *err)
-{
-	int r;
-
-	if (!self->has_checksum)
-		return 0;
-	r = object_checksum_compare(self->client, self->checksum, self->crc, err);
-	if (r == 0)
-		return 0;
-	if (!self->is_held && err)
-		err->class = ERROR_PERMANENT;
-	buffer_reset(&self->data);
-	self->consumed = 0;
-	self->position = 0;
-	self->failed_at = 0;
-	self->crc = 0;
-	return error_prefix(err, r, "%s", self->description);
-}
-
-static int judge_end(struct object_reader *self, const struct http_response *response,
-		     struct error *err)
-{
-	int r = object_check(self->client, &self->call, response, &self->retry, NULL, err);
-
-	if (r < 0)
-		return judge_resumed(self, response->status, err);
-	if (!self->is_checked) {
-		r = check_headers(self, response, err);
-		if (r < 0)
-			return r;
-	}
-	if (self->size >= 0 && self->position != (uint64_t)self->size)
-		return error_set_class(err, -EIO, ERROR_TRANSIENT,
-				       "%s: unexpected EOF after %" PRIu64 " of %" PRIi64 " bytes",
-				       self->description, self->position, self->size);
-	r = check_content(self, err);
-	self->is_complete = r == 0;
-	return r;
-}
-
-static void stop(struct object_reader *self)
-{
-	http_transfer_free(TAKE_PTR(self->transfer));
-	object_request_done(&self->request);
-}
-
-static void on_end(struct http_transfer *transfer, const struct http_response *response,
-		   const struct error *error, void *context)
-{
-	struct object_reader *self = context;
-
-	(void)transfer;
-	if (error->code != 0) {
-		self->error = *error;
-		if (!text_has_prefix(error->message, self->description))
-			error_prefix(&self->error, error->code, "%s", self->description);
-	} else {
-		judge_end(self, response, &self->error);
-	}
-	self->is_awake = true;
-	stop(self);
-}
-
-static int start(struct object_reader *self, struct error *err)
-{
-	int r;
-
-	if (self->position > 0 && self->etag[0] == '\0')
-		return error_set(err, -EPROTO,
-				 "%s: cut off after %" PRIu64 " bytes, and the server gave no ETag "
-				 "to continue by",
-				 self->description, self->position);
-	snprintf(self->range, sizeof(self->range), "bytes=%" PRIu64 "-", self->position);
-	self->call.range = self->position > 0 ? self->range : NULL;
-	self->call.if_match = self->is_known && self->etag[0] ? self->etag : NULL;
-	self->is_checked = false;
-	self->error = ERROR_NONE;
-	r = budget_wait(&self->claim, self->client->context.budget, self->client, 1,
-			OBJECT_READ_AHEAD_BYTES, self->client->context.loop, err);
-	if (r == 0)
-		r = self->client->protocol->prepare(self->client, &self->call, &self->request, err);
 	if (r < 0)
 		return r;
-	self->request.http.retry = &self->retry;
-	self->request.http.on_data = on_data;
-	self->request.http.context = self;
-	self->transfer =
-		http_start(self->client->context.http, &self->request.http, on_end, self, err);
-	return self->transfer ? 0 : err->code;
+	range->unread_max = (size_t)bytes;
+	return object_range_start(range, err);
 }
 
-static int restart(struct object_reader *self, struct error *err)
+/* One more ahead, if there is room right now. */
+static bool begin_ahead(struct object_reader *self)
 {
-	if (self->position > self->failed_at)
-		retry_progress(&self->retry);
-	self->failed_at = self->position;
-	budget_return(&self->claim);
-	if (!retry_again(&self->retry, &self->error)) {
-		*err = self->error;
-		return err->code;
+	struct object_client *client = self->source.client;
+	struct transfer_budget *budget = client->context.budget;
+	struct transfer_claim memory = { 0 }, connection = { 0 };
+	struct object_range *range = NULL;
+	struct error err;
+
+	budget_claim(&memory, budget, client, 0, OBJECT_RANGE_BYTES);
+	if (memory.is_granted)
+		budget_claim(&connection, budget, client, 1, 0);
+	if (connection.is_granted)
+		range = push(self, next_end(self));
+	if (!range) {
+		budget_return(&connection);
+		budget_return(&memory);
+		return false;
 	}
-	return start(self, err);
+	budget_move(&range->memory, &memory);
+	budget_move(&range->connection, &connection);
+	/* It is told of when it is read. */
+	if (object_range_start(range, &err) < 0)
+		range->error = err;
+	return true;
 }
 
-/* Lets the loop run until there are bytes, the end, or a final failure. */
-static int advance(struct object_reader *self, struct error *err)
+/* The first one goes on to the end alone. */
+static void give_up_ahead(struct object_reader *self)
 {
+	while (self->count > 1)
+		pop(self, self->count - 1);
+	self->ranges[0]->next = NULL;
+	self->planned = self->ranges[0]->end;
+	self->is_single = true;
+}
+
+/* --- one connection or several ------------------------------------------------------------ */
+
+/* True if it comes slowly, and slower than it is read. */
+static bool is_slow(struct object_reader *self, uint64_t position)
+{
+	int64_t now_ms = clock_now_ms(), elapsed_ms = now_ms - self->sampled_ms;
+	uint64_t bytes = position - self->sampled;
+	bool is_slow = (int64_t)bytes * 1000 < OBJECT_SPREAD_BYTES_PER_S * elapsed_ms &&
+		       self->starved_ms * 2 >= elapsed_ms;
+
+	self->sampled = position;
+	self->sampled_ms = now_ms;
+	self->starved_ms = 0;
+	if (is_slow) {
+		uint64_t lead = bytes * LEAD_MS / (uint64_t)elapsed_ms;
+
+		self->planned = position + (lead > LEAD_BYTES_MIN ? lead : LEAD_BYTES_MIN);
+	}
+	return is_slow;
+}
+
+static bool is_worth_it(struct object_reader *self)
+{
+	const struct object_range *first = self->ranges[0];
+	uint64_t planned = self->planned;
+
+	if (self->is_single || self->source.size < OBJECT_SPREAD_BYTES_MIN ||
+	    self->source.etag[0] == '\0' || !first->transfer || first->error.code != 0)
+		return false;
+	if (first->position - self->sampled < SAMPLE_BYTES || !is_slow(self, first->position))
+		return false;
+	if (self->planned + OBJECT_RANGE_BYTES < (uint64_t)self->source.size)
+		return true;
+	self->planned = planned;
+	return false;
+}
+
+/* The first range goes on beyond where the next one should have taken over: it came too late, or was
+ * refused. */
+static bool is_hopeless(const struct object_range *first)
+{
+	const struct object_range *next = first->next;
+
+	if (!next || first->end <= next->begin)
+		return false;
+	return first->position > next->begin || (next->error.code != 0 && !next->is_confirmed);
+}
+
+/* Sees to the ranges ahead. */
+static void spread(struct object_reader *self)
+{
+	struct object_range *first = self->count > 0 ? self->ranges[0] : NULL;
+
+	if (!first || (!self->is_spread && !is_worth_it(self)))
+		return;
+	self->is_spread = true;
+	if (is_hopeless(first))
+		give_up_ahead(self);
+	while (!self->is_single && self->count <= OBJECT_RANGES_AHEAD &&
+	       self->planned < (uint64_t)self->source.size)
+		if (!begin_ahead(self))
+			break;
+}
+
+/* --- reading ------------------------------------------------------------------------------ */
+
+/* Lets the loop run until something has happened. */
+static int rest(struct object_reader *self, struct error *err)
+{
+	struct object_source *source = &self->source;
+	int64_t begun_ms = clock_now_ms();
 	int r;
 
-	if (self->error.code != 0)
-		return restart(self, err);
-	self->is_awake = false;
-	r = event_loop_wait(self->client->context.loop, &self->is_awake);
+	r = event_loop_wait(source->client->context.loop, &source->is_awake);
+	source->is_awake = false;
+	self->starved_ms += clock_now_ms() - begun_ms;
 	if (r == -ECANCELED)
 		return event_loop_cancelled_error(err);
-	return r < 0 ? error_errno(err, r, "%s", self->description) : 0;
+	return r < 0 ? error_errno(err, r, "%s", source->description) : 0;
+}
+
+static int check_content(struct object_reader *self, struct error *err)
+{
+	struct object_source *source = &self->source;
+	int r;
+
+	if (!source->has_checksum)
+		return 0;
+	r = object_checksum_compare(source->client, source->checksum, self->crc, err);
+	/* It was given out. */
+	if (r < 0 && err && !source->is_held)
+		err->class = ERROR_PERMANENT;
+	return r < 0 ? error_prefix(err, r, "%s", source->description) : 0;
+}
+
+/* The first range has been read to its end. 1 = so has the object. */
+static int go_on(struct object_reader *self, struct error *err)
+{
+	const struct object_range *first = self->ranges[0];
+	uint64_t end = first->position;
+	int r;
+
+	self->crc = crc64_combine(self->crc, first->crc, end - first->begin);
+	pop(self, 0);
+	if (self->source.size < 0 || end == (uint64_t)self->source.size) {
+		while (self->count > 0)
+			pop(self, self->count - 1);
+		r = check_content(self, err);
+		return r < 0 ? r : 1;
+	}
+	if (self->count > 0)
+		return 0;
+	self->planned = end;
+	return begin(self, next_end(self), OBJECT_RANGE_BYTES, err);
+}
+
+static ssize_t read_some(struct object_reader *self, void *data, size_t size, struct error *err)
+{
+	while (self->count > 0) {
+		struct object_range *first = self->ranges[0];
+		size_t n = 0;
+		int r;
+
+		if (first->is_complete || !self->source.is_held)
+			n = object_range_take(first, data, size);
+		if (n > 0)
+			return (ssize_t)n;
+		if (first->is_complete)
+			r = go_on(self, err);
+		else if (first->error.code != 0)
+			r = object_range_restart(first, err);
+		else
+			r = rest(self, err);
+		if (r != 0)
+			return r < 0 ? r : 0;
+		spread(self);
+	}
+	return 0;
 }
 
 static ssize_t reader_read(struct reader *base, void *data, size_t size, struct error *err)
 {
 	struct object_reader *self = (struct object_reader *)base;
 	struct error own = ERROR_NONE;
-	size_t n;
+	ssize_t n = read_some(self, data, size, &own);
 
-	while ((unread(self) == 0 || self->is_held) && !self->is_complete) {
-		int r = advance(self, &own);
-
-		if (r < 0) {
-			if (err)
-				*err = own;
-			return r;
-		}
-	}
-	n = unread(self) < size ? unread(self) : size;
-	if (n > 0)
-		memcpy(data, self->data.data + self->consumed, n);
-	self->consumed += n;
-	if (self->transfer && unread(self) < OBJECT_READ_AHEAD_BYTES / 2)
-		http_transfer_resume(self->transfer);
-	return (ssize_t)n;
+	if (n < 0 && err)
+		*err = own;
+	return n;
 }
 
 void object_get_done(struct reader *reader)
@@ -286,16 +284,30 @@ void object_get_done(struct reader *reader)
 
 	if (!self)
 		return;
-	stop(self);
-	budget_return(&self->claim);
-	buffer_done(&self->data);
-	free(self->key);
+	while (self->count > 0)
+		pop(self, self->count - 1);
+	free(self->source.key);
 	free(self);
+}
+
+static int open_object(struct object_reader *self, struct error *err)
+{
+	struct object_range *first;
+	int r = begin(self, OBJECT_TO_THE_END, OBJECT_READ_AHEAD_BYTES, err);
+
+	while (r == 0 && !self->source.is_known) {
+		first = self->ranges[0];
+		r = first->error.code != 0 ? object_range_restart(first, err) : rest(self, err);
+	}
+	self->sampled_ms = clock_now_ms();
+	self->starved_ms = 0;
+	return r;
 }
 
 int object_get(struct object_client *client, const char *key, struct reader **ret,
 	       int64_t *ret_size, struct error *err)
 {
+	const struct object_call call = { .operation = "get object", .key = key };
 	struct object_reader *self;
 	struct error own = ERROR_NONE;
 	int r = object_client_make_ready(client, false, err);
@@ -306,29 +318,18 @@ int object_get(struct object_client *client, const char *key, struct reader **re
 	if (!self)
 		return error_set(err, -ENOMEM, "out of memory");
 	self->reader.read = reader_read;
-	self->client = client;
-	self->size = -1;
-	self->data = BUFFER_INIT(BUFFER_BYTES_MAX);
-	self->key = strdup(key);
-	self->call = (struct object_call){ .operation = "get object",
-					   .method = "GET",
-					   .key = self->key };
-	if (!self->key) {
-		object_get_done(&self->reader);
-		return error_set(err, -ENOMEM, "out of memory");
-	}
-	object_describe(client, &self->call, self->description);
-	object_retry_begin(client, &self->call, &self->retry);
-	r = start(self, &own);
-	while (r == 0 && !self->is_known)
-		r = advance(self, &own);
+	self->source.client = client;
+	self->source.size = -1;
+	self->source.key = strdup(key);
+	object_describe(client, &call, self->source.description);
+	r = self->source.key ? open_object(self, &own) : error_set(&own, -ENOMEM, "out of memory");
 	if (r < 0) {
 		object_get_done(&self->reader);
 		if (err)
 			*err = own;
 		return r;
 	}
-	*ret_size = self->size;
+	*ret_size = self->source.size;
 	*ret = &self->reader;
 	return 0;
 }

@@ -1,11 +1,20 @@
-/* Reading one object. */
+/*
+ * Reading one object. A large one that comes slower than it is read is fetched over several
+ * connections: the first goes on, and ranges ahead of it are asked for, as many as the process's budget
+ * has room for, until the first reaches them. What is read is in order.
+ */
 #pragma once
 
 #include "executor/artifact/object/client.h"
 #include "executor/base/stream.h"
 
-/* Received but not yet read; the transfer is paused while there is more. */
-#define OBJECT_READ_AHEAD_BYTES (1024 * 1024)
+/* Smaller objects come over one connection, and so does what comes faster: more of them would only
+ * share what the machine has. */
+#define OBJECT_SPREAD_BYTES_MIN ((int64_t)32 * 1024 * 1024)
+#define OBJECT_SPREAD_BYTES_PER_S ((int64_t)150 * 1000 * 1000)
+
+/* Ranges ahead of the one that is read. */
+#define OBJECT_RANGES_AHEAD 5
 
 /* Opens the object: returns once the server has said that it is there. The reader resumes where it
  * was cut off, as long as the object is the same one (ETag). *ret_size is -1 if unknown. `client`
