@@ -80,7 +80,7 @@ static void test_relative_outputs(void **state)
 	scratch_write("work/out/p", "value\n");
 	scratch_write("work/out/o", "artifact");
 	assert_int_equal(chdir(scratch_path("work")), 0);
-	if (collect_outputs(template, root, &quiet, &err) < 0)
+	if (collect_outputs(template, root, NULL, &quiet, &err) < 0)
 		fail_msg("%s", err.message);
 	if (source_open(&stage, &template->outputs[0], &source, &err) < 0)
 		fail_msg("%s", err.message);
