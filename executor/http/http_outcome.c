@@ -1,5 +1,6 @@
 #include "executor/base/text.h"
 #include "executor/http/http_internal.h"
+#include "executor/http/retry.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -336,6 +337,19 @@ void http_outcome_stalled(struct http_transfer *transfer, struct error *err)
 	http_outcome_prefix(&transfer->request, err);
 }
 
+/* As Go's net/http puts it: `Get "https://host/path?query": dial tcp …`. */
+static void note_text(const struct http_request *request, const struct error *err)
+{
+	char verb[16] = "";
+
+	if (!request->retry || !err)
+		return;
+	for (size_t i = 0; i < sizeof(verb) - 1 && request->method[i]; i++)
+		verb[i] =
+			(char)(i ? tolower((unsigned char)request->method[i]) : request->method[i]);
+	retry_note_text(request->retry, "%s \"%s\": %s", verb, request->url, err->message);
+}
+
 void http_outcome_prefix(const struct http_request *request, struct error *err)
 {
 	const char *url = request->url;
@@ -346,6 +360,7 @@ void http_outcome_prefix(const struct http_request *request, struct error *err)
 	const char *host = at ? at + 1 : authority;
 	size_t size = strcspn(host, "?#");
 
+	note_text(request, err);
 	error_prefix(err, 0, "%s %.*s%.*s", request->method, (int)(authority - url), url,
 		     (int)text_cut_utf8(host, size, URL_SHOWN_MAX), host);
 }

@@ -6,6 +6,8 @@
 
 #include <errno.h>
 #include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -95,6 +97,19 @@ void retry_begin(struct retry *retry, const struct retry_policy *policy, struct 
 		.operation = operation,
 		.started_ms = clock_now_ms(),
 	};
+}
+
+void retry_note_text(struct retry *retry, const char *format, ...)
+{
+	char text[RETRY_TEXT_MAX];
+	va_list arguments;
+
+	if (!retry || !retry->policy->transient)
+		return;
+	va_start(arguments, format);
+	vsnprintf(text, sizeof(text), format, arguments);
+	va_end(arguments);
+	retry->is_matched = transient_pattern_matches(retry->policy->transient, text);
 }
 
 void retry_progress(struct retry *retry)
@@ -303,8 +318,10 @@ int64_t retry_next(struct retry *retry, struct error *err)
 
 	http_gate_report(retry, err, retry->retry_after_ms, now_ms, draw());
 	if (class != ERROR_CANCELLED &&
-	    transient_pattern_matches(retry->policy->transient, err->message))
+	    (retry->is_matched ||
+	     transient_pattern_matches(retry->policy->transient, err->message)))
 		class = ERROR_TRANSIENT;
+	retry->is_matched = false;
 	pause_ms = retry_decide(retry, class, now_ms, draw());
 	if (event_loop_is_cancelled(retry->loop))
 		pause_ms = -1;

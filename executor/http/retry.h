@@ -46,8 +46,9 @@ struct retry_policy {
 	double factor; /* growth of the pause from round to round */
 	double jitter; /* added share of the nominal pause, 0.5 = up to half as much again */
 	int64_t min_total_ms;
-	/* TRANSIENT_ERROR_PATTERN: an error whose text matches is tried again like a TRANSIENT one,
-	 * whatever its class (which stays as it is). Not owned; NULL = none. */
+	/* TRANSIENT_ERROR_PATTERN: an error whose text matches, or what Go's clients would have said
+	 * (retry_note_text), is tried again like a TRANSIENT one, whatever its class (which stays as
+	 * it is). Not owned; NULL = none. */
 	const struct transient_pattern *transient;
 	/* What the requests are counted for, "s3"; NULL = they are not. Static storage. */
 	const char *store;
@@ -80,6 +81,7 @@ struct retry {
 	int64_t failed_ms; /* the first failure; 0 = none yet */
 	int64_t deadline_ms; /* monotonic; 0 = none: no attempt is started after it */
 	int64_t retry_after_ms; /* least pause asked for by the server; consumed by retry_next */
+	bool is_matched; /* the pattern fits what Go's clients would have said */
 	/* The HTTP client's. */
 	bool is_exhausted; /* no attempt shall follow: it was waited long enough for the endpoint */
 	bool is_gate_passed; /* the last attempt did start */
@@ -90,6 +92,13 @@ struct retry {
 
 void retry_begin(struct retry *retry, const struct retry_policy *policy, struct event_loop *loop,
 		 const struct log *log, const char *operation);
+
+/* How the clients of Argo's own executor (Go's net/http, minio-go, Alibaba Cloud's SDK) put the failure
+ * that retry_next() is told next: users' patterns were written for their words, anchors included.
+ * Looked at, not kept, up to RETRY_TEXT_MAX bytes. `retry` may be NULL. */
+#define RETRY_TEXT_MAX 8192
+void retry_note_text(struct retry *retry, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
 
 /* The operation got further before it failed: its attempts are counted anew. To be called before
  * retry_next(). */

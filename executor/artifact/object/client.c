@@ -137,6 +137,8 @@ static int fail(struct object_client *client, const struct object_call *call,
 	char description[OBJECT_OPERATION_MAX];
 
 	note_failure(response, failure, retry);
+	if (retry)
+		protocol->put_as_go(response, failure, retry);
 	if (class == ERROR_NOT_FOUND)
 		return error_set_class(err, -ENOENT, class, "%s",
 				       *message ? message : "The specified key does not exist.");

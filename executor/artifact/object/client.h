@@ -40,6 +40,9 @@ struct object_protocol {
 	void (*explain)(const struct object_client *client, const struct object_call *call,
 			const struct http_response *response, const struct object_failure *failure,
 			struct error *err);
+	/* Tells `retry` how the provider's Go client puts the failure (retry_note_text). */
+	void (*put_as_go)(const struct http_response *response,
+			  const struct object_failure *failure, struct retry *retry);
 	/* Directories have markers: empty objects whose keys end in a slash. They are listed. */
 	bool has_markers;
 	/* The answers' header with the CRC-64 of the object or part, in decimal. NULL = none. */

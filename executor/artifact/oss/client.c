@@ -3,6 +3,7 @@
 #include "executor/artifact/oss/bucket.h"
 #include "executor/artifact/oss/classify.h"
 #include "executor/artifact/oss/credentials.h"
+#include "executor/artifact/oss/go_text.h"
 #include "executor/artifact/oss/lifecycle.h"
 
 #include <string.h>
@@ -103,6 +104,7 @@ const struct object_protocol oss_protocol = {
 	.prepare = oss_request_prepare,
 	.judge = judge,
 	.explain = explain,
+	.put_as_go = oss_put_as_go,
 	.has_markers = true,
 	.checksum_header = "x-oss-hash-crc64ecma",
 };

@@ -2,6 +2,7 @@
 
 #include "executor/artifact/s3/bucket.h"
 #include "executor/artifact/s3/classify.h"
+#include "executor/artifact/s3/go_text.h"
 #include "executor/artifact/s3/url.h"
 
 #include <errno.h>
@@ -150,6 +151,7 @@ const struct object_protocol s3_protocol = {
 	.prepare = s3_request_prepare,
 	.judge = judge,
 	.explain = explain,
+	.put_as_go = s3_put_as_go,
 	.xml_namespace = "http://s3.amazonaws.com/doc/2006-03-01/",
 	.part_size_variable = "ARTIFACT_S3_UPLOAD_PART_SIZE_MIB",
 	.threads_variable = "ARTIFACT_S3_UPLOAD_THREADS",
