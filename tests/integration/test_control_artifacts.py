@@ -87,6 +87,9 @@ def test_outputs_on_their_way(lab: Lab) -> None:
             assert 'argoexec_artifacts{direction="output",state="failed"} 1\n' in samples
             assert 'argoexec_artifact_retries_total{direction="output"} 1\n' in samples
             assert 'argoexec_artifact_bytes_total{direction="input"} 0\n' in samples
+            assert 'argoexec_store_retries_total{store="s3",class="transient"} 1\n' in samples
+            endpoint = f"http://{proxy.endpoint}"
+            assert f'argoexec_endpoint_state{{endpoint="{endpoint}",state="open"}} 1\n' in samples
             containers = runner.wait(60).containers
             reading.join(20)
             assert not reading.is_alive()
