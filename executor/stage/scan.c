@@ -43,20 +43,49 @@ void scan_done(struct scan *scan)
 		closedir(scan->directories[--scan->depth]);
 }
 
-static int open_entry(struct scan *scan, int parent_fd, const char *name, size_t name_size,
-		      unsigned char type)
+/* It has just become something else: what it is when it is read counts. */
+static bool has_changed(int r)
 {
-	int fd = entry_open_entered(parent_fd, name, type == DT_DIR ? O_DIRECTORY : 0, scan->as);
+	return r == -ENOENT || r == -ELOOP || r == -ENOTDIR || r == -ENXIO;
+}
 
-	/* It has just become something else: what it is when it is read counts. */
-	if (fd == -ENOENT || fd == -ELOOP || fd == -ENOTDIR || fd == -ENXIO)
-		return 0;
+static int open_directory(struct scan *scan, int parent_fd, const char *name, size_t name_size)
+{
+	int fd = entry_open_entered(parent_fd, name, O_DIRECTORY, scan->as);
+
 	if (fd < 0)
-		return fd;
-	if (type == DT_DIR)
-		return push(scan, fd, name_size);
+		return has_changed(fd) ? 0 : fd;
+	return push(scan, fd, name_size);
+}
+
+/* A look at a file's owner is a third of the price of opening it, and enough where that is the sender:
+ * 1 if it is a file that it may read, 0 if only opening it tells, or -EXDEV. */
+static int is_plainly_readable(const struct scan *scan, int parent_fd, const char *name)
+{
+	const int flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC;
+	struct statx stx;
+
+	if (scan->as->is_anybody ||
+	    statx(parent_fd, name, flags, STATX_TYPE | STATX_MODE | STATX_UID, &stx) < 0 ||
+	    !(stx.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT))
+		return 0;
+	if (stx.stx_attributes & STATX_ATTR_MOUNT_ROOT)
+		return -EXDEV;
+	return S_ISREG(stx.stx_mode) && (stx.stx_mode & S_IRUSR) && stx.stx_uid == scan->as->uid;
+}
+
+static int open_file(struct scan *scan, int parent_fd, const char *name)
+{
+	int fd = is_plainly_readable(scan, parent_fd, name);
+
+	if (fd == 0) {
+		fd = entry_open_entered(parent_fd, name, 0, scan->as);
+		if (fd >= 0)
+			close(fd);
+	}
+	if (fd < 0)
+		return has_changed(fd) ? 0 : fd;
 	scan->counts.files++;
-	close(fd);
 	return 0;
 }
 
@@ -83,8 +112,10 @@ static int look_at(struct scan *scan, const struct dirent *entry)
 		return -ENAMETOOLONG;
 	if (type == DT_LNK)
 		scan->counts.links++;
-	if (type == DT_REG || type == DT_DIR)
-		return open_entry(scan, parent_fd, entry->d_name, name_size, type);
+	if (type == DT_REG)
+		return open_file(scan, parent_fd, entry->d_name);
+	if (type == DT_DIR)
+		return open_directory(scan, parent_fd, entry->d_name, name_size);
 	return 0;
 }
 
