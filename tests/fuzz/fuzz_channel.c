@@ -15,6 +15,7 @@
 #include "tests/fuzz/targets.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -36,6 +37,14 @@ static struct sockaddr_un address_in_directory(void)
 static int new_socket(void)
 {
 	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	fuzz_require(fd >= 0);
+	return fd;
+}
+
+static int new_file(void)
+{
+	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
 	fuzz_require(fd >= 0);
 	return fd;
@@ -154,7 +163,7 @@ static void tell(struct serving *serving, const void *data, size_t size)
 /* Up to two descriptors along with it. */
 static void tell_with(struct serving *serving, const void *data, size_t size, unsigned descriptors)
 {
-	const int fds[2] = { serving->strangers[serving->current], serving->strangers[0] };
+	int fds[2];
 	union {
 		char bytes[CMSG_SPACE(sizeof(fds))];
 		struct cmsghdr header;
@@ -162,15 +171,17 @@ static void tell_with(struct serving *serving, const void *data, size_t size, un
 	struct iovec part = { (void *)data, size };
 	struct msghdr header = { .msg_iov = &part, .msg_iovlen = 1 };
 
-	if (serving->count == 0 || fds[0] < 0 || fds[1] < 0)
+	if (serving->count == 0 || serving->strangers[serving->current] < 0)
 		return;
+	fds[0] = fds[1] = new_file();
 	control.header.cmsg_len = CMSG_LEN(descriptors * sizeof(int));
 	memcpy(CMSG_DATA(&control.header), fds, descriptors * sizeof(int));
 	if (descriptors > 0) {
 		header.msg_control = control.bytes;
 		header.msg_controllen = CMSG_SPACE(descriptors * sizeof(int));
 	}
-	(void)!sendmsg(fds[0], &header, MSG_NOSIGNAL | MSG_DONTWAIT);
+	(void)!sendmsg(serving->strangers[serving->current], &header, MSG_NOSIGNAL | MSG_DONTWAIT);
+	close(fds[0]);
 }
 
 static void offer_output(struct serving *serving, struct fuzz_input path, unsigned how)
@@ -333,6 +344,7 @@ static void wrap_one(struct wrapper *wrapper, int peer, struct fuzz_input *input
 	struct channel_message message = { .magic = CHANNEL_MAGIC, .kind = CHANNEL_SIGNAL };
 	struct fuzz_input part;
 	unsigned before = wrapper->signals;
+	int fd;
 
 	switch (fuzz_take_byte(input)) {
 	case 'p':
@@ -354,7 +366,9 @@ static void wrap_one(struct wrapper *wrapper, int peer, struct fuzz_input *input
 			char path[CHANNEL_PATH_MAX] = "";
 
 			memcpy(path, part.data, part.size);
-			channel_client_offer(&wrapper->client, path, peer, 0);
+			fd = new_file();
+			channel_client_offer(&wrapper->client, path, fd, 0);
+			close(fd);
 		}
 		break;
 	case 'l':
