@@ -37,6 +37,7 @@ SECONDS = {
     "compress": OTHERS_S,
     "entries": OTHERS_S,
     "files": OTHERS_S,
+    "journal": OTHERS_S,
     "json": OTHERS_S,
     "kube_status": OTHERS_S,
     "kubeconfig": OTHERS_S,

@@ -156,6 +156,21 @@ def packets() -> Iterator[tuple[str, bytes]]:
     yield "leaves-at-a-signal", wrapper + b"ls\x0fs\x0f."
 
 
+def journals() -> Iterator[tuple[str, bytes]]:
+    """For fuzz_journal.c: lines, of which it makes records."""
+    begin = '{"journal":"1","pod":"p","node":"n"}'
+    plan = '{"entry":%d,"state":"planned","kind":"%s","name":"%s"}'
+    stored = '{"entry":0,"state":"stored","artifact":{"name":"a","s3":{"key":"k"}},"size":3,"etag":"e","checksum":"c"}'
+    failed = '{"entry":1,"state":"failed","why":"w","class":2}'
+    lines = [begin, plan % (0, "artifact", "a"), plan % (1, "log", "l"), '{"entry":0,"state":"reading"}']
+    lines += ['{"entry":0,"state":"sending"}', stored, '{"entry":0,"state":"reported"}', failed]
+    yield "whole", b"\x01" + "\n".join(lines).encode()
+    yield "planned", b"\x01" + "\n".join(lines[:3]).encode()
+    yield "as-it-is", b"\x00" + struct.pack("<II", 1, 0) + b"x"
+    yield "another-pod", b"\x01" + begin.replace("p", "q").encode()
+    yield "step-back", b"\x01" + "\n".join([*lines[:7], lines[3]]).encode()
+
+
 def templates() -> Iterator[tuple[str, bytes]]:
     for path in sorted(FIXTURES.glob("*/pod-*.json")):
         pod = json.loads(path.read_text())
@@ -170,6 +185,7 @@ SEEDS = {
     "zip": zips,
     "compress": compressed,
     "channel": packets,
+    "journal": journals,
     "template": templates,
 }
 

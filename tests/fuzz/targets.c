@@ -9,6 +9,7 @@ const struct fuzz_target fuzz_targets[] = {
 	{ "control", fuzz_control },
 	{ "entries", fuzz_entries },
 	{ "files", fuzz_files },
+	{ "journal", fuzz_journal },
 	{ "json", fuzz_json },
 	{ "kube_status", fuzz_kube_status },
 	{ "kubeconfig", fuzz_kubeconfig },

@@ -9,6 +9,7 @@ void fuzz_compress(const char *data, size_t size);
 void fuzz_control(const char *data, size_t size);
 void fuzz_entries(const char *data, size_t size);
 void fuzz_files(const char *data, size_t size);
+void fuzz_journal(const char *data, size_t size);
 void fuzz_json(const char *data, size_t size);
 void fuzz_kube_status(const char *data, size_t size);
 void fuzz_kubeconfig(const char *data, size_t size);
