@@ -95,6 +95,7 @@ static void on_artifact(void *context, size_t i)
 {
 	struct auxiliary *self = context;
 
+	reporting_progress(&self->reporting, &self->ledger.entries[i]);
 	control_artifact_changed(self->control, i);
 }
 
@@ -213,6 +214,10 @@ static int set_up_reporting(struct auxiliary *self, struct error *err)
 		return err->code;
 	r = reporting_init(&self->reporting, self->loop, self->template, self->result,
 			   self->mains.grace_ms, self->log, err);
+	/* In memory: nobody starts this container again, and a file would be nobody's to read. */
+	if (r == 0)
+		r = journal_new(self->environment.pod_name, self->environment.node_id, -1,
+				&self->reporting.journal, NULL, err);
 	if (r < 0)
 		return r;
 	self->reporting.termination_log = self->role->termination_log;
@@ -308,6 +313,8 @@ static void report(struct auxiliary *self)
 		auxiliary_note(self, "Failed to create the task result", &err);
 	if (task_result_wait(self->result, TASK_RESULT_OUTPUTS, &err) < 0)
 		auxiliary_note(self, "Failed to report outputs", &err);
+	else
+		reporting_done_with(&self->reporting);
 }
 
 static void save_and_report(struct auxiliary *self, bool has_main_run)

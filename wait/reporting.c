@@ -5,6 +5,7 @@
 #include "executor/report/outputs.h"
 #include "executor/report/termination.h"
 #include "executor/stage/save.h"
+#include "wait/recording.h"
 
 #include <errno.h>
 #include <stddef.h>
@@ -22,27 +23,22 @@ int64_t reporting_reserve_ms(int64_t grace_ms)
 
 static int send(struct reporting *reporting, struct error *err)
 {
-	_cleanup_json_ struct json_object *artifacts =
-		saving_stored(&reporting->saving, SAVING_ARTIFACTS);
-	_cleanup_json_ struct json_object *logs = saving_stored(&reporting->saving, SAVING_LOGS);
 	_cleanup_json_ struct json_object *outputs = NULL;
 	struct outputs_source source = {
 		.template_outputs = reporting->template->type == TEMPLATE_RESOURCE ?
 					    NULL :
 					    json_get(reporting->template->json, "outputs"),
 		.values = reporting->values,
-		.saved_artifacts = artifacts,
-		.log_artifacts = logs,
 		.result = reporting->has_script_result ? buffer_string(&reporting->script_result) :
 							 NULL,
 		.result_size = reporting->script_result.size,
 	};
 	int r;
 
-	if (!artifacts || !logs)
-		return error_set(err, -ENOMEM, "out of memory");
 	reporting->has_news = false;
-	r = outputs_build(&source, &outputs, err);
+	r = recording_follow(reporting->journal, &reporting->saving, err);
+	if (r == 0)
+		r = journal_outputs(reporting->journal, &source, &outputs, err);
 	return r < 0 ? r : task_result_set_outputs(reporting->result, outputs, err);
 }
 
@@ -144,8 +140,18 @@ void reporting_begin(struct reporting *reporting)
 	reporting->early_ms = clock_now_ms() + EARLY_PAUSE_MS;
 }
 
+void reporting_progress(struct reporting *reporting, const struct ledger_entry *entry)
+{
+	recording_progress(reporting->journal, entry);
+}
+
 void reporting_news(struct reporting *reporting)
 {
+	struct error err = ERROR_NONE;
+
+	/* What cannot be recorded now can when it is sent. */
+	if (recording_follow(reporting->journal, &reporting->saving, &err) < 0)
+		log_debug(reporting->log, "Journal", log_error_field(&err));
 	reporting->has_captured = reporting->has_news = true;
 	if (reporting->is_close_due)
 		close_report(reporting);
@@ -160,6 +166,15 @@ int reporting_finish(struct reporting *reporting, struct error *err)
 	event_timer_clear(&reporting->close);
 	event_timer_clear(&reporting->reopen);
 	return send(reporting, err);
+}
+
+void reporting_done_with(struct reporting *reporting)
+{
+	struct error err = ERROR_NONE;
+
+	if (journal_reported(reporting->journal) < 0 ||
+	    journal_health(reporting->journal, &err) < 0)
+		log_debug(reporting->log, "Journal", log_error_field(&err));
 }
 
 int reporting_init(struct reporting *reporting, struct event_loop *loop,
@@ -190,6 +205,7 @@ void reporting_done(struct reporting *reporting)
 	event_timer_done(&reporting->close);
 	event_timer_done(&reporting->reopen);
 	saving_done(&reporting->saving);
+	journal_free(TAKE_PTR(reporting->journal));
 	json_free(TAKE_PTR(reporting->values));
 	buffer_done(&reporting->script_result);
 }

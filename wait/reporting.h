@@ -19,6 +19,7 @@
 #include "executor/base/buffer.h"
 #include "executor/base/log.h"
 #include "executor/event/loop.h"
+#include "executor/report/journal.h"
 #include "executor/report/task_result.h"
 #include "executor/stage/saving.h"
 
@@ -40,6 +41,7 @@ struct reporting {
 	struct buffer script_result;
 	bool has_script_result;
 	struct saving saving;
+	struct journal *journal; /* what may be reported of it; set by the owner, freed here */
 
 	struct event_timer early, close, reopen;
 	int64_t early_ms; /* no early report before this time */
@@ -67,6 +69,12 @@ void reporting_begin(struct reporting *reporting);
 /* Results and parameters are captured, or another artifact is settled. */
 void reporting_news(struct reporting *reporting);
 
+/* One of its artifacts is on its way. */
+void reporting_progress(struct reporting *reporting, const struct ledger_entry *entry);
+
 /* Everything is settled: all of it is to be reported, and no early report follows. The error is that
  * of building the outputs; that of storing them is the task result's. */
 int reporting_finish(struct reporting *reporting, struct error *err);
+
+/* And has been. */
+void reporting_done_with(struct reporting *reporting);
