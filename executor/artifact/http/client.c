@@ -3,6 +3,7 @@
 #include "executor/artifact/http/token.h"
 #include "executor/artifact/secret.h"
 #include "executor/base/text.h"
+#include "executor/http/classify.h"
 #include "executor/http/digest.h"
 
 #include <ctype.h>
@@ -302,32 +303,32 @@ static const char *phrase_of(int status)
 	return "";
 }
 
-static enum error_class classify(const struct web_client *client, bool is_get, int status,
-				 const struct retry *retry)
+/* Over what holds for all stores. */
+static const struct classify_row rows[] = {
+	{ .status = 401, .class = ERROR_EXPIRED_CREDENTIALS },
+	{ .status = 410, .is_object = true, .class = ERROR_NOT_FOUND },
+};
+static const struct classify_table table = CLASSIFY_TABLE(rows);
+
+/* Only a token can be renewed, and once. */
+static enum error_class judge(const struct web_client *client, bool is_get, int status,
+			      const struct retry *retry)
 {
-	switch (status) {
-	case 404:
-	case 410:
-		return is_get ? ERROR_NOT_FOUND : ERROR_PERMANENT;
-	case 401:
-		return client->token && retry->count[ERROR_EXPIRED_CREDENTIALS] == 0 ?
-			       ERROR_EXPIRED_CREDENTIALS :
-			       ERROR_PERMANENT;
-	case 429:
-		return ERROR_THROTTLED;
-	case 408:
-	case 425:
-		return ERROR_TRANSIENT;
-	default:
-		return status >= 500 && status <= 599 ? ERROR_TRANSIENT : ERROR_PERMANENT;
-	}
+	const struct classify_answer answer = {
+		.status = status, .code = "", .message = "", .is_object = is_get
+	};
+	enum error_class class = classify(&table, &answer);
+
+	if (class == ERROR_EXPIRED_CREDENTIALS && (!client->token || retry->count[class] > 0))
+		return ERROR_PERMANENT;
+	return class;
 }
 
 int web_client_judge(struct web_client *client, const char *what, bool is_get,
 		     const struct http_response *response, struct retry *retry, struct error *err)
 {
 	int status = response->status;
-	enum error_class class = classify(client, is_get, status, retry);
+	enum error_class class = judge(client, is_get, status, retry);
 	const char *phrase = phrase_of(status);
 
 	if (status >= 200 && status <= 299)

@@ -5,6 +5,7 @@
 
 #include "executor/base/cleanup.h"
 #include "executor/base/fd.h"
+#include "executor/http/digest.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -24,12 +25,45 @@ struct web_writer {
 	uint64_t size;
 };
 
+/* What is about to be sent, read once for it; the loop is served meanwhile. */
+static int hash(const struct web_client *client, const char *what, const struct http_body *body,
+		uint8_t sha256[DIGEST_SHA256_BYTES], struct error *err)
+{
+	_cleanup_(digest_freep) struct digest *digest = digest_new(DIGEST_SHA256);
+	_cleanup_free_ char *chunk = body->has_file ? malloc(STREAM_CHUNK_BYTES) : NULL;
+	int r = digest ? 0 : -ENOMEM;
+
+	if (r == 0 && !body->has_file)
+		r = digest_update(digest, body->data, (size_t)body->size);
+	else if (!chunk)
+		r = -ENOMEM;
+	for (uint64_t done = 0; r == 0 && body->has_file && done < body->size;) {
+		ssize_t n = pread(body->fd, chunk, STREAM_CHUNK_BYTES, (off_t)done);
+
+		/* One that became shorter is found when it is sent. */
+		if (n <= 0 && !(n < 0 && errno == EINTR)) {
+			r = n < 0 ? -errno : 0;
+			break;
+		}
+		if (n > 0)
+			r = digest_update(digest, chunk, (size_t)n);
+		done += n > 0 ? (uint64_t)n : 0;
+		if (r == 0 && event_loop_poll(client->context.loop) == -ECANCELED)
+			return event_loop_cancelled_error(err);
+	}
+	if (r == 0)
+		r = digest_finish(digest, sha256);
+	return r < 0 ? error_errno(err, r, "%s: checksum", what) : 0;
+}
+
+/* *part is what is sent. */
 static int attempt(struct web_client *client, const char *what, const struct http_body *body,
-		   struct retry *retry, struct error *err)
+		   const struct store_part *part, struct retry *retry, struct error *err)
 {
 	struct web_request request = { 0 };
 	struct http_response response = { 0 };
 	struct transfer_claim claim = { 0 };
+	char etag[STORE_ETAG_MAX];
 	int r = web_request_init(&request, client, "PUT", NULL, err);
 
 	if (r == 0)
@@ -44,6 +78,10 @@ static int attempt(struct web_client *client, const char *what, const struct htt
 	r = http_perform(client->context.http, &request.http, &response, err);
 	r = r < 0 ? error_prefix(err, r, "%s", what) :
 		    web_client_judge(client, what, false, &response, retry, err);
+	if (r == 0)
+		store_tell_object(&client->context,
+				  http_response_header(&response, "etag", etag, sizeof(etag)) ?: "",
+				  body->size, part, 1);
 	http_response_done(&response);
 	budget_return(&claim);
 	web_request_done(&request);
@@ -54,6 +92,7 @@ static int put(struct web_client *client, const char *name, const struct http_bo
 	       struct error *err)
 {
 	_cleanup_free_ char *what = NULL;
+	struct store_part part = { .size = body->size };
 	struct error last = ERROR_NONE;
 	struct retry retry;
 	int r;
@@ -62,9 +101,12 @@ static int put(struct web_client *client, const char *name, const struct http_bo
 		what = NULL;
 		return error_set(err, -ENOMEM, "out of memory");
 	}
+	r = hash(client, what, body, part.sha256, err);
+	if (r < 0)
+		return r;
 	retry_begin(&retry, &client->policy, client->context.loop, client->context.log, what);
 	do {
-		r = attempt(client, what, body, &retry, &last);
+		r = attempt(client, what, body, &part, &retry, &last);
 		if (r == 0) {
 			store_tell_stored(&client->context, body->size);
 			return 0;
