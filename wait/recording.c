@@ -8,12 +8,25 @@ static enum journal_kind kind_of(const struct saving_item *item)
 	return item->artifact ? JOURNAL_ARTIFACT : JOURNAL_LOG;
 }
 
+static int store(struct journal *journal, const struct saving_item *item, size_t i)
+{
+	const struct store_stored *stored = &item->object;
+	char checksum[STORE_CHECKSUM_MAX];
+	const struct journal_object object = {
+		.size = stored->objects > 0 ? (int64_t)stored->size : -1,
+		.etag = stored->etag[0] ? stored->etag : NULL,
+		.checksum = stored->part_count > 0 ? store_stored_checksum(stored, checksum) : NULL,
+	};
+
+	return journal_stored(journal, i, item->stored, &object);
+}
+
 static int settle(struct journal *journal, const struct saving_item *item, size_t i)
 {
 	struct journal_entry entry = journal_entry(journal, i);
 
 	if (item->stored)
-		return journal_stored(journal, i, item->stored, NULL);
+		return entry.artifact ? 0 : store(journal, item, i);
 	if (!item->is_settled)
 		return 0;
 	if (item->error.code == 0)

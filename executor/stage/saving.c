@@ -35,8 +35,10 @@ int saving_init(struct saving *saving, const struct stage *stage, bool has_artif
 
 void saving_done(struct saving *saving)
 {
-	for (size_t i = 0; i < saving->count; i++)
+	for (size_t i = 0; i < saving->count; i++) {
 		json_free(saving->items[i].stored);
+		store_stored_done(&saving->items[i].object);
+	}
 	free(TAKE_PTR(saving->items));
 	saving->count = saving->artifact_count = 0;
 }
@@ -103,7 +105,8 @@ static struct ledger_entry *find_entry(const struct stage *stage, const struct s
 
 static void save(struct saving *saving, struct saving_item *item)
 {
-	const struct stage *stage = saving->stage;
+	struct stage own = *saving->stage;
+	const struct stage *stage = &own;
 	struct ledger_entry *entry = find_entry(stage, item);
 	enum ledger_state state = LEDGER_DONE;
 	int r;
@@ -111,6 +114,8 @@ static void save(struct saving *saving, struct saving_item *item)
 	ledger_begin(entry);
 
 	item->error.code = 0;
+	store_stored_done(&item->object);
+	own.store.stored = &item->object;
 	if (item->artifact)
 		r = save_artifact(stage, item->artifact, &item->stored, &item->error);
 	else
@@ -201,17 +206,6 @@ int saving_error(const struct saving *saving, enum saving_kind kind, struct erro
 	if (all.code)
 		*err = all;
 	return all.code;
-}
-
-struct json_object *saving_stored(const struct saving *saving, enum saving_kind kind)
-{
-	_cleanup_json_ struct json_object *stored = json_new_array();
-
-	for (size_t i = first_of(saving, kind); stored && i < end_of(saving, kind); i++)
-		if (saving->items[i].stored &&
-		    json_append(stored, json_ref(saving->items[i].stored)) < 0)
-			return NULL;
-	return TAKE_PTR(stored);
 }
 
 size_t saving_missing(const struct saving *saving, char *buffer, size_t size)

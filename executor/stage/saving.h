@@ -16,6 +16,7 @@ struct saving_item {
 	const struct template_artifact *artifact; /* NULL: a log */
 	const char *name; /* of the artifact, or of the log's container; borrowed */
 	struct json_object *stored; /* what may be reported; NULL = it is not in the store */
+	struct store_stored object; /* what the store has confirmed of it */
 	struct error error; /* why not; code 0 = nothing wrong with it */
 	bool is_settled; /* stored, failed, or left out */
 };
@@ -41,9 +42,6 @@ enum saving_kind { SAVING_ARTIFACTS, SAVING_LOGS };
 
 /* The failures of one kind in the template's order, as "err1; err2; ": 0 if there are none. */
 int saving_error(const struct saving *saving, enum saving_kind kind, struct error *err);
-
-/* A new array of what may be reported of one kind, in the template's order. NULL = no memory. */
-struct json_object *saving_stored(const struct saving *saving, enum saving_kind kind);
 
 /* "a, b, c": what is not settled. Cut at the buffer's end. The number of them. */
 size_t saving_missing(const struct saving *saving, char *buffer, size_t size);

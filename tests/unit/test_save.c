@@ -209,7 +209,6 @@ static void test_artifacts_without_a_store(void **state)
 		"\"outputs\":{\"artifacts\":[{\"name\":\"a\",\"path\":\"/tmp/a/../b\"},"
 		"{\"name\":\"o\",\"path\":\"/gone\",\"optional\":true},"
 		"{\"name\":\"r\",\"path\":\"/r\",\"raw\":{}}]}}");
-	_cleanup_json_ struct json_object *stored = NULL;
 	struct error err = ERROR_NONE;
 	struct saving saving;
 
@@ -222,8 +221,8 @@ static void test_artifacts_without_a_store(void **state)
 			    "Artifact 'a' attempted to use a path containing '..'. Directory "
 			    "traversal is not permitted; artifact r failed to save: output "
 			    "artifacts of type raw are not supported; ");
-	stored = saving_stored(&saving, SAVING_ARTIFACTS);
-	assert_int_equal(json_length(stored), 0);
+	for (size_t i = 0; i < saving.count; i++)
+		assert_null(saving.items[i].stored);
 	assert_non_null(strstr(stage_fixture_logged(), "Skipped an optional artifact"));
 	/* A container that never ran has no log, which is no failure. */
 	assert_int_equal(saving_error(&saving, SAVING_LOGS, &err), 0);
