@@ -164,8 +164,10 @@ int object_list(struct object_client *client, const char *prefix,
 
 	while (r == 0 && page.is_truncated) {
 		r = get_page(client, prefix, token, &page, err);
-		if (r < 0)
+		if (r < 0) {
+			error_append(err, " (below '%s')", prefix);
 			break;
+		}
 		if (page.is_truncated)
 			r = check_progress(&mark, &page, err);
 		if (r < 0)
