@@ -52,6 +52,26 @@ def test_nothing_to_report(lab: Lab) -> None:
     assert label_of(run.task_result) == "true"
 
 
+@pytest.mark.parametrize("value", [None, "true"])
+def test_what_is_left_on_disk(lab: Lab, tmp_path: Path, value: str | None) -> None:
+    """REMOVE_LOCAL_ART_PATH asks for what happens anyway: of our own copies none stays, and what lies
+    in a volume is the user's, also when it was uploaded as it was."""
+    artifacts = [
+        artifact("file", "/v/f", archive=NONE),
+        artifact("directory", "/v/d", archive=NONE),
+        artifact("packed", "/v/d"),
+        artifact("own", "/tmp/f", archive=NONE),
+        artifact("zip", "/tmp/f", archive=ZIP),
+    ]
+    script = "echo 1 >/tmp/f; cp /tmp/f /v/f; mkdir /v/d; cp /tmp/f /v/d/g"
+    step = Step(lab, script, artifacts=artifacts, mounts=[mount("v", "/v")])
+    step.set_env("wait", "REMOVE_LOCAL_ART_PATH", value)
+    assert_ok(step.run(volumes_dir=str(tmp_path)))
+    assert len(step.outputs()["artifacts"]) == len(artifacts)
+    assert (tmp_path / "v/f").read_bytes() == (tmp_path / "v/d/g").read_bytes() == b"1\n"
+    assert [path for path in (tmp_path / "tmp-dir-argo").rglob("*") if path.is_file()] == []
+
+
 # --- parameters and results -----------------------------------------------------------------------
 
 
