@@ -178,6 +178,37 @@ static void test_others_do_not_wait(void **state)
 	end(&other);
 }
 
+static void on_cancel(struct event_timer *timer)
+{
+	event_loop_cancel(timer->source.loop);
+}
+
+/* What waits at a gate ends with the loop's work, at once. */
+static void test_cancelled_while_held(void **state)
+{
+	static const struct retry_policy policy = { .rounds = 9, .min_total_ms = 60000 };
+	static struct operation operations[OPERATIONS];
+	struct http_fixture *f = *state;
+	struct event_timer timer;
+	struct retry retry;
+	const struct http_request request = { .method = "GET", .url = NOBODY, .retry = &retry };
+	int64_t started_ms;
+
+	make_wait(f, operations, OPERATIONS / 2);
+	assert_int_equal(event_timer_init(&timer, f->loop, on_cancel), 0);
+	event_timer_set(&timer, 20);
+	retry_begin(&retry, &policy, f->loop, NULL, "get");
+	started_ms = clock_now_ms();
+	assert_int_equal(http_fixture_perform(f, &request), -ECANCELED);
+	assert_int_equal(f->err.class, ERROR_CANCELLED);
+	assert_in_range(clock_now_ms() - started_ms, 20, 1000);
+	assert_false(retry_again(&retry, &f->err));
+	for (int i = 0; i < OPERATIONS; i++)
+		end(&operations[i]);
+	event_timer_done(&timer);
+	assert_int_equal(count(f).endpoints[0].waiting, 0);
+}
+
 static void serve_busy_once(struct http_peer *peer)
 {
 	if (http_peer_read(peer))
@@ -268,6 +299,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_outage_for_many, set_up,
 						http_fixture_tear_down),
 		cmocka_unit_test_setup_teardown(test_others_do_not_wait, set_up,
+						http_fixture_tear_down),
+		cmocka_unit_test_setup_teardown(test_cancelled_while_held, set_up,
 						http_fixture_tear_down),
 		cmocka_unit_test_setup_teardown(test_throttled_for_all, set_up,
 						http_fixture_tear_down),

@@ -148,6 +148,8 @@ static int fail(struct object_client *client, const struct object_call *call,
 			error_class_name(class));
 	if (err && protocol->explain)
 		protocol->explain(client, call, response, failure, err);
+	if (err && retry && *retry->request_id && !strstr(err->message, retry->request_id))
+		error_append(err, "; request id %s", retry->request_id);
 	return err ? err->code : -EIO;
 }
 
