@@ -11,7 +11,7 @@
 #include <string.h>
 
 /* How often it is asked whether one connection is enough. */
-#define SAMPLE_BYTES ((uint64_t)4 * 1024 * 1024)
+#define SAMPLE_BYTES ((uint64_t)8 * 1024 * 1024)
 
 /* By when the ranges ahead shall have begun: connecting takes a few round trips. */
 #define LEAD_MS 500

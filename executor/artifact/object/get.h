@@ -11,7 +11,7 @@
 /* Smaller objects come over one connection, and so does what comes faster: more of them would only
  * share what the machine has. */
 #define OBJECT_SPREAD_BYTES_MIN ((int64_t)32 * 1024 * 1024)
-#define OBJECT_SPREAD_BYTES_PER_S ((int64_t)150 * 1000 * 1000)
+#define OBJECT_SPREAD_BYTES_PER_S ((int64_t)100 * 1000 * 1000)
 
 /* Ranges ahead of the one that is read. */
 #define OBJECT_RANGES_AHEAD 5

@@ -149,7 +149,8 @@ static int on_data(void *context, const char *data, size_t size, struct error *e
 	r = append(self, data, size, err);
 	if (r < 0)
 		return r;
-	if (self->position == self->end && !is_to_the_end(self)) {
+	/* What comes to its end by itself leaves a connection that can be used again. */
+	if (self->position == self->end && self->end < self->asked) {
 		self->is_complete = true;
 		return error_set(err, -ECANCELED, "enough");
 	}
@@ -215,7 +216,7 @@ static int judge_end(struct object_range *self, const struct http_response *resp
 		if (r < 0)
 			return r;
 	}
-	if (is_to_the_end(self) && source->size >= 0)
+	if (self->end == OBJECT_TO_THE_END && source->size >= 0)
 		self->end = (uint64_t)source->size;
 	if (self->end != OBJECT_TO_THE_END && self->position != self->end)
 		return error_set_class(err, -EIO, ERROR_TRANSIENT,
@@ -254,6 +255,7 @@ static void on_end(struct http_transfer *transfer, const struct http_response *r
 
 static void set_range(struct object_range *self)
 {
+	self->asked = is_to_the_end(self) ? OBJECT_TO_THE_END : self->end;
 	snprintf(self->text, sizeof(self->text), "bytes=%" PRIu64 "-", self->position);
 	if (!is_to_the_end(self))
 		snprintf(self->text, sizeof(self->text), "bytes=%" PRIu64 "-%" PRIu64,

@@ -34,6 +34,7 @@ struct object_range {
 	struct object_source *source;
 	struct object_range *next; /* begins where this one may end; NULL = none */
 	uint64_t begin, end;
+	uint64_t asked; /* where the running transfer would end */
 	uint64_t position; /* received so far, in the object */
 	struct buffer data; /* of it, from `consumed` on not yet read */
 	size_t consumed;
