@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs the long counts: random schedules in bare namespaces, random pods under random faults, and
-# outages that outlast every retry. Resumes what was interrupted.
+# outages that outlast every retry, and transfers that are cut. Resumes what was interrupted.
 # usage: soak.sh      SCHEDULES_COUNT=10000 SCHEDULES_FIRST=1 SOAK_SEEDS=500 SOAK_FIRST=1 in the environment
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -11,5 +11,5 @@ if [ "$(id -u)" -ne 0 ]; then
 	exit 1
 fi
 $python -m tests.schedules --soak
-$python -m pytest -q -p no:cacheprovider tests/soak
+$python -m pytest -q -s -p no:cacheprovider tests/soak
 $python -m tests.soak

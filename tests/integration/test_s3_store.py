@@ -448,6 +448,7 @@ def test_resumed_with_range_and_etag(tmp_path):
         ((206, {"Content-Range": "bytes 4-9/10"}, "456789"), "does not continue there"),
         ((206, {"Content-Range": "bytes 5-9/11"}, "56789"), "does not continue there"),
         ((206, {}, "56789"), "does not continue there"),
+        ((206, {"Content-Range": "bytes 5-9/10", "ETag": '"v2"'}, "56789"), "was replaced while"),
     ],
 )
 def test_other_rest(tmp_path, rest, text):

@@ -88,6 +88,18 @@ def test_signal_while_many_are_fetched(lab: Lab, tmp_path: Path, proxy: FaultPro
     assert leftovers(tmp_path) == []
 
 
+def test_signal_while_ranges_are_fetched(lab: Lab, tmp_path: Path, proxy: FaultProxy) -> None:
+    key = f"many/{os.urandom(8).hex()}"
+    lab.s3.client().put(BUCKET, key, os.urandom(64 << 20))
+    proxy.faults.add(verb="GET", path=key, action={"kind": "rate", "bytes_per_s": 10 << 20})
+    inputs = [artifact("large", "/in/large", location(lab, key, proxy.endpoint))]
+    with Step(lab, inputs=inputs).only_init().runner(volumes_dir=str(tmp_path)) as runner:
+        runner.start()
+        wait_until_seen(lambda: len(proxy.requests()) >= 4, "ranges are fetched")
+        assert stop_and_time(runner, "init") < 2
+    assert leftovers(tmp_path) == []
+
+
 def test_files_of_a_directory(lab: Lab, tmp_path: Path, proxy: FaultProxy) -> None:
     script = (
         f"mkdir -p /v/d/a/b/c /v/d/empty; ln -s /etc/passwd /v/d/link; mkfifo /v/d/fifo;"

@@ -12,6 +12,8 @@
  * put-stream FILE NAME	FILE read in one go
  * drop-stream FILE	the same, not finished
  *
+ * STALL_MS in the environment is how long a transfer may move no byte.
+ *
  * Prints "stored SIZE ETAG CHECKSUM" of an upload and "seconds N cpu N peak_kib N", and exits 0, or
  * prints "CLASS: MESSAGE" to stderr and exits 1.
  */
@@ -49,12 +51,15 @@ static int bench_open(struct bench *bench, const char *type, const char *locatio
 		      const char *secrets, struct error *err)
 {
 	_cleanup_json_ struct json_object *location = NULL;
+	const char *stall = getenv("STALL_MS");
+	const struct http_client_options options = {
+		.user_agent = "test", .stall_timeout_ms = stall ? strtol(stall, NULL, 10) : 0
+	};
 	int r;
 
 	*bench = (struct bench){ .log = { .fd = 2, .level = LOG_DEBUG } };
 	bench->loop = event_loop_new();
-	bench->http = http_client_new(bench->loop,
-				      &(struct http_client_options){ .user_agent = "test" }, err);
+	bench->http = http_client_new(bench->loop, &options, err);
 	if (!bench->http)
 		return err->code;
 	bench->budget = budget_new(BUDGET_CONNECTIONS, BUDGET_BYTES);
