@@ -69,6 +69,8 @@ static void check_rules(const char *data, size_t size)
 void fuzz_s3_xml(const char *data, size_t size)
 {
 	_cleanup_free_ char *id = NULL, *bucket = NULL;
+	const struct object_xml_wanted wanted = { .key = "k", .to_s = INT64_MAX };
+	_cleanup_free_ char *found = NULL;
 	char etag[STORE_ETAG_MAX];
 	char region[OBJECT_REGION_MAX] = "";
 	struct error err = ERROR_NONE;
@@ -83,6 +85,8 @@ void fuzz_s3_xml(const char *data, size_t size)
 	r = object_xml_parse_upload(data, size, &id, &err);
 	fuzz_require((r == 0) == (id != NULL));
 	fuzz_require(!id || (*id && strlen(id) <= OBJECT_XML_TEXT_MAX));
+	check_outcome(r, &err);
+	r = object_xml_find_upload(data, size, &wanted, &found, &err);
 	check_outcome(r, &err);
 	r = object_xml_parse_complete(data, size, etag, &err);
 	fuzz_require(r < 0 || strlen(etag) < sizeof(etag));

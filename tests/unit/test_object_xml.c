@@ -193,6 +193,50 @@ static void test_upload(void **state)
 	assert_null(id);
 }
 
+static char *found_upload(const char *key, int64_t from_s, int64_t to_s, const char *other)
+{
+	static const char text[] = "<ListMultipartUploadsResult" XMLNS "><Bucket>b</Bucket>"
+				   "<Upload><Key>k/2</Key><UploadId>A</UploadId>"
+				   "<Initiated>1970-01-01T00:01:40.000Z</Initiated></Upload>"
+				   "<Upload><Key>k</Key><UploadId>B</UploadId>"
+				   "<Initiated>1970-01-01T00:01:40Z</Initiated></Upload>"
+				   "<Upload><Key>k</Key><UploadId>C</UploadId>"
+				   "<Initiated>1970-01-01T00:01:41Z</Initiated></Upload>"
+				   "<Upload><Key>k</Key><UploadId>D</UploadId></Upload>"
+				   "</ListMultipartUploadsResult>";
+	const struct object_xml_wanted wanted = {
+		.key = key, .other = other, .from_s = from_s, .to_s = to_s
+	};
+	char *id = NULL;
+
+	assert_int_equal(object_xml_find_upload(text, sizeof(text) - 1, &wanted, &id, NULL), 0);
+	return id;
+}
+
+static void test_find_upload(void **state)
+{
+	static const struct {
+		const char *key, *other, *id;
+		int64_t from_s, to_s;
+	} rows[] = {
+		{ "k", NULL, "B", 100, 101 },   { "k", "B", "C", 100, 101 },
+		{ "k", NULL, "C", 101, 200 },   { "k", "C", NULL, 101, 200 },
+		{ "k/2", NULL, "A", 100, 100 }, { "k", NULL, NULL, 1, 99 },
+		{ "K", NULL, NULL, 100, 101 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		char *id = found_upload(rows[i].key, rows[i].from_s, rows[i].to_s, rows[i].other);
+
+		if (rows[i].id)
+			assert_string_equal(id, rows[i].id);
+		else
+			assert_null(id);
+		free(id);
+	}
+}
+
 static void test_complete(void **state)
 {
 	static const char text[] = "<CompleteMultipartUploadResult" XMLNS
@@ -243,7 +287,8 @@ int main(void)
 		cmocka_unit_test(test_list),          cmocka_unit_test(test_list_without_encoding),
 		cmocka_unit_test(test_broken_lists),  cmocka_unit_test(test_bombs),
 		cmocka_unit_test(test_huge_document), cmocka_unit_test(test_upload),
-		cmocka_unit_test(test_complete),      cmocka_unit_test(test_location),
+		cmocka_unit_test(test_complete),      cmocka_unit_test(test_find_upload),
+		cmocka_unit_test(test_location),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -226,10 +226,11 @@ int object_perform(struct object_client *client, const struct object_call *call,
 		r = attempt(client, call, response, &retry, &last);
 		if (r == 0)
 			r = object_check(client, call, response, &retry, failure, &last);
+		failure->attempts = retry.attempts;
 		if (r == 0)
 			return 0;
 		http_response_done(response);
-	} while (retry_again(&retry, &last));
+	} while (!call->is_best_effort && retry_again(&retry, &last));
 	failure->attempts = retry.attempts;
 	*response = (struct http_response){ 0 };
 	if (err)

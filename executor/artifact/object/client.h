@@ -78,7 +78,7 @@ int object_client_make_ready(struct object_client *client, bool for_put, struct 
 /* How a call failed, for those who act on particular codes. */
 struct object_failure {
 	int status; /* 0 = no answer came */
-	unsigned attempts;
+	unsigned attempts; /* after a success: those that failed before */
 	struct object_xml_error error;
 };
 
@@ -97,6 +97,7 @@ struct object_call {
 	const char *if_match;
 	size_t body_max; /* of the answer; 0 = the HTTP client's default */
 	bool is_service; /* about all buckets */
+	bool is_best_effort; /* one attempt */
 	bool want_path_style;
 	bool want_default_region; /* signed for us-east-1 and sent to the endpoint as it is, for
 				   * questions that come before the region is known */

@@ -2,6 +2,7 @@
 
 #include "executor/artifact/object/checksum.h"
 #include "executor/artifact/object/crc64.h"
+#include "executor/artifact/object/leftover.h"
 #include "executor/base/cleanup.h"
 #include "executor/base/text.h"
 #include "executor/http/digest.h"
@@ -9,9 +10,13 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 /* 10,000 parts with the longest ETags, escaped. */
 #define COMPLETE_BYTES_MAX (4 * 1024 * 1024)
+
+/* What the server's clock and ours may differ by, unnoticed, when an upload is begun. */
+#define CLOCK_DOUBT_S 5
 
 struct whole {
 	struct object_client *client;
@@ -93,12 +98,18 @@ int object_upload_begin(struct object_upload *upload, struct object_client *clie
 		.judge = judge_begin,
 		.context = &upload->id,
 	};
+	struct object_failure failure = { 0 };
+	int64_t begun_s = time(NULL);
 	struct http_response response;
 	int r;
 
 	*upload = (struct object_upload){ .client = client, .key = key };
-	r = object_perform(client, &call, &response, NULL, err);
+	r = object_perform(client, &call, &response, &failure, err);
 	http_response_done(&response);
+	if (failure.attempts > 0) {
+		upload->doubtful_from_s = begun_s + client->clock_offset_s - CLOCK_DOUBT_S;
+		upload->doubtful_to_s = time(NULL) + client->clock_offset_s + CLOCK_DOUBT_S;
+	}
 	return r;
 }
 
@@ -315,6 +326,7 @@ static void abort_upload(struct object_upload *upload)
 
 void object_upload_done(struct object_upload *upload)
 {
+	object_leftover_abort(upload);
 	if (upload->id)
 		abort_upload(upload);
 	free(upload->id);

@@ -25,6 +25,9 @@ int object_put_object(struct object_client *client, const char *key, const char 
 struct object_upload {
 	struct object_client *client;
 	const char *key; /* borrowed */
+	/* The server may have begun others for us and not have been able to say so: between these
+	 * times. 0 = it has not. */
+	int64_t doubtful_from_s, doubtful_to_s;
 	char *id; /* NULL = not begun, completed or aborted */
 	struct object_stored {
 		char etag[OBJECT_ETAG_MAX]; /* "" = not stored yet */

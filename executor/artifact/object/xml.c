@@ -2,6 +2,7 @@
 
 #include "executor/base/buffer.h"
 #include "executor/base/cleanup.h"
+#include "executor/base/clock.h"
 #include "executor/base/text.h"
 
 #include <errno.h>
@@ -299,6 +300,57 @@ int object_xml_parse_upload(const char *data, size_t size, char **ret_id, struct
 		return r;
 	}
 	*ret_id = id;
+	return 0;
+}
+
+struct upload_search {
+	const struct object_xml_wanted *wanted;
+	char *key, *id, *found;
+	int64_t initiated_s;
+};
+
+static int end_upload(struct upload_search *search)
+{
+	const struct object_xml_wanted *wanted = search->wanted;
+
+	if (!search->found && search->key && search->id && strcmp(search->key, wanted->key) == 0 &&
+	    search->initiated_s >= wanted->from_s && search->initiated_s <= wanted->to_s &&
+	    (!wanted->other || strcmp(search->id, wanted->other) != 0))
+		search->found = TAKE_PTR(search->id);
+	free(TAKE_PTR(search->key));
+	free(TAKE_PTR(search->id));
+	search->initiated_s = 0;
+	return 0;
+}
+
+static int on_listed_upload(void *context, const char *path, const char *text)
+{
+	struct upload_search *search = context;
+
+	if (strcmp(path, "ListMultipartUploadsResult/Upload/Key") == 0)
+		return take_text(&search->key, text);
+	if (strcmp(path, "ListMultipartUploadsResult/Upload/UploadId") == 0)
+		return take_text(&search->id, text);
+	if (strcmp(path, "ListMultipartUploadsResult/Upload/Initiated") == 0 &&
+	    clock_parse_rfc3339(text, &search->initiated_s) < 0)
+		search->initiated_s = 0;
+	return strcmp(path, "ListMultipartUploadsResult/Upload") == 0 ? end_upload(search) : 0;
+}
+
+int object_xml_find_upload(const char *data, size_t size, const struct object_xml_wanted *wanted,
+			   char **ret_id, struct error *err)
+{
+	struct upload_search search = { .wanted = wanted };
+	int r = walk_document(data, size, "ListMultipartUploadsResult", on_listed_upload, &search,
+			      err);
+
+	free(search.key);
+	free(search.id);
+	if (r < 0) {
+		free(search.found);
+		return r;
+	}
+	*ret_id = search.found;
 	return 0;
 }
 

@@ -53,6 +53,15 @@ void object_xml_list_done(struct object_xml_list *list);
 /* InitiateMultipartUploadResult/UploadId; the caller frees it. */
 int object_xml_parse_upload(const char *data, size_t size, char **ret_id, struct error *err);
 
+/* ListMultipartUploadsResult: the first upload of `key` that was begun between these times (seconds since
+ * 1970) and is not `other` (may be NULL). *ret_id is the caller's; NULL = there is none. */
+struct object_xml_wanted {
+	const char *key, *other;
+	int64_t from_s, to_s;
+};
+int object_xml_find_upload(const char *data, size_t size, const struct object_xml_wanted *wanted,
+			   char **ret_id, struct error *err);
+
 /* CompleteMultipartUploadResult; its ETag, as it is in headers, says that the object is there. One
  * that does not fit becomes "". */
 int object_xml_parse_complete(const char *data, size_t size, char etag[STORE_ETAG_MAX],
