@@ -51,14 +51,19 @@ static int init_exact(struct deflater *self, int level)
 	return 0;
 }
 
+int deflate_refuse_level(int level, struct error *err)
+{
+	return error_set(err, -EINVAL, "gzip: invalid compression level: %d (use %d to %d)", level,
+			 DEFLATE_HUFFMAN, DEFLATE_MAX);
+}
+
 int deflater_new(int level, struct writer *out, struct deflater **ret, struct error *err)
 {
 	_cleanup_deflater_ struct deflater *deflater = NULL;
 	int r;
 
 	if (level < DEFLATE_HUFFMAN || level > DEFLATE_MAX)
-		return error_set(err, -EINVAL, "gzip: invalid compression level: %d (use %d to %d)",
-				 level, DEFLATE_HUFFMAN, DEFLATE_MAX);
+		return deflate_refuse_level(level, err);
 	deflater = calloc(1, sizeof(*deflater));
 	if (!deflater)
 		return error_set(err, -ENOMEM, "out of memory");

@@ -30,3 +30,6 @@ int deflater_write(struct deflater *deflater, const void *data, size_t size, str
 
 /* Ends the deflate data and makes the deflater ready for the next; `out` is not finished. */
 int deflater_finish(struct deflater *deflater, struct deflate_totals *ret, struct error *err);
+
+/* The error of a level that is none: -EINVAL. */
+int deflate_refuse_level(int level, struct error *err);

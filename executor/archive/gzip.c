@@ -6,50 +6,6 @@
 
 #define IN_BYTES (64 * 1024)
 
-static int member_write(struct writer *base, const void *data, size_t size, struct error *err)
-{
-	struct gzip_writer *self = (struct gzip_writer *)base;
-
-	return deflater_write(self->deflater, data, size, err);
-}
-
-static int member_finish(struct writer *base, struct error *err)
-{
-	struct gzip_writer *self = (struct gzip_writer *)base;
-	struct deflate_totals totals;
-	unsigned char trailer[8];
-	int r = deflater_finish(self->deflater, &totals, err);
-
-	if (r < 0)
-		return r;
-	for (int i = 0; i < 4; i++) {
-		trailer[i] = (unsigned char)(totals.crc >> (8 * i));
-		trailer[4 + i] = (unsigned char)(totals.in_bytes >> (8 * i));
-	}
-	return self->out->write(self->out, trailer, sizeof(trailer), err);
-}
-
-int gzip_writer_init(struct gzip_writer *writer, struct writer *out, int level, struct error *err)
-{
-	unsigned char header[10] = { 0x1f, 0x8b, 8, [9] = 255 };
-	int r;
-
-	*writer = (struct gzip_writer){
-		.writer = { .write = member_write, .finish = member_finish },
-		.out = out,
-	};
-	r = deflater_new(level, out, &writer->deflater, err);
-	if (r < 0)
-		return r;
-	header[8] = level == 9 ? 2 : level == 1 ? 4 : 0;
-	return out->write(out, header, sizeof(header), err);
-}
-
-void gzip_writer_done(struct gzip_writer *writer)
-{
-	deflater_free(&writer->deflater);
-}
-
 struct gzip_inflate {
 	struct reader *source;
 	struct inflate_state stream;

@@ -280,7 +280,7 @@ static int pack_tar(struct packer *self, int fd, struct writer *out, struct erro
 static int pack_tar_gz(struct packer *self, int fd, struct writer *out, struct error *err)
 {
 	_cleanup_gzip_writer_ struct gzip_writer gzip;
-	int r = gzip_writer_init(&gzip, out, self->options->level, err);
+	int r = gzip_writer_init(&gzip, out, self->options->level, self->options->pool, err);
 
 	if (r == 0)
 		r = pack_tar(self, fd, &gzip.writer, err);

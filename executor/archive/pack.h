@@ -25,6 +25,7 @@
 #include "executor/archive/hooks.h"
 #include "executor/base/identity.h"
 #include "executor/base/stream.h"
+#include "executor/event/pool.h"
 
 #include <stdint.h>
 
@@ -38,6 +39,7 @@ struct pack_options {
 	int level; /* DEFLATE_HUFFMAN to DEFLATE_MAX; PACK_TAR does not look at it */
 	const char *name; /* of the top entry; NULL = the last component of the path */
 	const struct identity *as; /* whose tree it is (entry.h); NULL = ours, or a volume's */
+	struct pool *pool; /* of threads, for tar.gz; NULL = none */
 	struct hooks hooks;
 };
 

@@ -33,7 +33,7 @@ static struct buffer compress_all(struct fuzz_input content)
 	struct gzip_writer gzip;
 	struct error err = ERROR_NONE;
 
-	fuzz_require(gzip_writer_init(&gzip, &packed.writer, 1, &err) == 0);
+	fuzz_require(gzip_writer_init(&gzip, &packed.writer, 1, NULL, &err) == 0);
 	fuzz_require(gzip.writer.write(&gzip.writer, content.data, content.size, &err) == 0);
 	fuzz_require(gzip.writer.finish(&gzip.writer, &err) == 0);
 	gzip_writer_done(&gzip);

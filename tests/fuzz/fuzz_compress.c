@@ -87,7 +87,7 @@ static void check_round(struct fuzz_input input, int level)
 	struct gzip_writer gzip;
 	struct error err = ERROR_NONE;
 
-	fuzz_require(gzip_writer_init(&gzip, &packed.writer, level, &err) == 0);
+	fuzz_require(gzip_writer_init(&gzip, &packed.writer, level, NULL, &err) == 0);
 	fuzz_require(gzip.writer.write(&gzip.writer, input.data, input.size, &err) == 0);
 	fuzz_require(gzip.writer.finish(&gzip.writer, &err) == 0);
 	gzip_writer_done(&gzip);

@@ -94,7 +94,7 @@ void compress_data(const struct buffer *from, struct collector *out)
 	struct gzip_writer gzip;
 
 	collector_init(out, UNLIMITED);
-	assert_int_equal(gzip_writer_init(&gzip, &out->writer, 1, &err), 0);
+	assert_int_equal(gzip_writer_init(&gzip, &out->writer, 1, NULL, &err), 0);
 	assert_int_equal(gzip.writer.write(&gzip.writer, from->data, from->size, &err), 0);
 	assert_int_equal(gzip.writer.finish(&gzip.writer, &err), 0);
 	gzip_writer_done(&gzip);
