@@ -203,7 +203,8 @@ static int set_up_reporting(struct auxiliary *self, struct error *err)
 	if (!self->http)
 		return err->code;
 	self->budget = budget_new(BUDGET_CONNECTIONS, budget_bytes("/"));
-	if (!self->budget)
+	self->pool = pool_new(self->loop);
+	if (!self->budget || !self->pool)
 		return error_set(err, -ENOMEM, "out of memory");
 	self->kube = kube_client_new(self->http, &self->config, self->pattern);
 	if (!self->kube)
@@ -249,6 +250,7 @@ struct stage auxiliary_stage(struct auxiliary *self)
 		.store = { .loop = self->loop,
 			   .http = self->http,
 			   .budget = self->budget,
+			   .pool = self->pool,
 			   .log = self->log,
 			   .secret_directory = STAGE_SECRETS,
 			   .container_directory = FILES_VAR_RUN_ARGO "/ctr" },
@@ -406,6 +408,7 @@ void auxiliary_release(struct auxiliary *self)
 	task_result_free(self->result);
 	kube_client_free(self->kube);
 	budget_free(self->budget);
+	pool_free(self->pool);
 	http_client_free(self->http);
 	kube_config_done(&self->config);
 	transient_pattern_free(self->pattern);

@@ -31,6 +31,7 @@ struct auxiliary {
 	struct plugins plugins; /* through which outputs may be saved */
 	struct http_client *http;
 	struct transfer_budget *budget;
+	struct pool *pool;
 	struct kube_config config;
 	struct kube_client *kube;
 	struct transient_pattern *pattern;

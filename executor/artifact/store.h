@@ -9,6 +9,7 @@
 #include "executor/base/log.h"
 #include "executor/base/stream.h"
 #include "executor/event/loop.h"
+#include "executor/event/pool.h"
 #include "executor/http/http.h"
 #include "executor/json/json.h"
 
@@ -55,6 +56,8 @@ struct store_context {
 	struct http_client *http;
 	/* What all transfers of the process share; NULL = no limit but each store's own. */
 	struct transfer_budget *budget;
+	/* Threads for what only computes; NULL = none. */
+	struct pool *pool;
 	const struct log *log;
 	const char *secret_directory; /* "/argo/secret": <directory>/<secret name>/<key> */
 	/* How secret_read_file() reads; NULL = the file itself. */

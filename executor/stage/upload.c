@@ -113,6 +113,7 @@ static int upload_form(const struct stage *stage, const struct template_artifact
 		.level = artifact->compression_level,
 		.name = path_basename(artifact->path),
 		.as = source_identity(source),
+		.pool = stage->store.pool,
 		.hooks = stage_hooks(stage),
 	};
 
