@@ -1,6 +1,8 @@
 /* One entry of an archive, whatever the format; and what its names may look like. */
 #pragma once
 
+#include "executor/archive/attributes.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -27,6 +29,7 @@ struct member {
 	bool has_mtime;
 	bool has_atime;
 	dev_t device; /* of a character or block device */
+	const struct buffer *attributes; /* (attributes.h); NULL = none */
 };
 
 /*

@@ -21,6 +21,7 @@ struct packer {
 	struct zip_writer zip;
 	struct pack_result result;
 	struct buffer name; /* of the current entry */
+	struct buffer attributes; /* the same */
 	char *chunk; /* STREAM_CHUNK_BYTES */
 };
 
@@ -50,6 +51,19 @@ static int fail(struct packer *self, int code, const char *what, struct error *e
 	return error_errno(err, code, "%s %s", what, name);
 }
 
+/* zip has no place for them. */
+static int read_attributes(struct packer *self, int fd, struct error *err)
+{
+	int r = self->tar ? attributes_read(&self->attributes, fd) : 0;
+
+	if (r == -EMSGSIZE) {
+		warn(self, "extended attributes over the limit of %u KiB: not all are kept",
+		     ATTRIBUTES_BYTES_MAX >> 10);
+		return 0;
+	}
+	return r < 0 ? fail(self, r, "read the extended attributes of", err) : 0;
+}
+
 static int write_header(struct packer *self, const struct stat *st, const char *link,
 			struct error *err)
 {
@@ -62,6 +76,8 @@ static int write_header(struct packer *self, const struct stat *st, const char *
 		.size = S_ISREG(st->st_mode) ? (uint64_t)st->st_size : 0,
 		/* Go rounds to the nearest second, too. */
 		.mtime.tv_sec = st->st_mtim.tv_sec + (st->st_mtim.tv_nsec >= 500000000),
+		.attributes = S_ISREG(st->st_mode) || S_ISDIR(st->st_mode) ? &self->attributes :
+									     NULL,
 		.device = S_ISCHR(st->st_mode) || S_ISBLK(st->st_mode) ? st->st_rdev : 0,
 	};
 
@@ -125,8 +141,10 @@ static int write_content(struct packer *self, int fd, uint64_t size, struct erro
 
 static int pack_file(struct packer *self, int fd, const struct stat *st, struct error *err)
 {
-	int r = write_header(self, st, NULL, err);
+	int r = read_attributes(self, fd, err);
 
+	if (r == 0)
+		r = write_header(self, st, NULL, err);
 	if (r == 0)
 		r = write_content(self, fd, (uint64_t)st->st_size, err);
 	if (r < 0)
@@ -220,7 +238,9 @@ static int pack_directory(struct packer *self, int fd, const struct stat *st, un
 	if (depth > MEMBER_DEPTH_MAX)
 		return error_set(err, -ELOOP, "%.200s...: deeper than the limit of %d directories",
 				 buffer_string(&self->name), MEMBER_DEPTH_MAX);
-	r = write_header(self, st, NULL, err);
+	r = read_attributes(self, fd, err);
+	if (r == 0)
+		r = write_header(self, st, NULL, err);
 	if (r < 0)
 		return r;
 	r = listing_read(&listing, fd);
@@ -291,6 +311,7 @@ static int pack_tar_gz(struct packer *self, int fd, struct writer *out, struct e
 static void packer_done(struct packer *self)
 {
 	buffer_done(&self->name);
+	buffer_done(&self->attributes);
 }
 
 int pack_descriptor(int fd, const struct pack_options *options, struct writer *out,
@@ -300,6 +321,7 @@ int pack_descriptor(int fd, const struct pack_options *options, struct writer *o
 	_cleanup_(packer_done) struct packer packer = {
 		.options = options,
 		.name = BUFFER_INIT(MEMBER_NAME_MAX),
+		.attributes = ATTRIBUTES_INIT,
 		.chunk = chunk,
 	};
 	int r;

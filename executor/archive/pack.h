@@ -9,7 +9,8 @@
  *
  * Equal input gives equal bytes: entries are in lexical order within each directory, a directory
  * before its content; names are `top` and `top/…`, never absolute, never `./`. Content, modes
- * (setuid, setgid and sticky included), numeric owners and times in whole seconds are kept; hard
+ * (setuid, setgid and sticky included), numeric owners, times in whole seconds and, in tar, users'
+ * extended attributes are kept; hard
  * links become independent files; symbolic links inside are stored as they are, the one that the
  * caller names is followed.
  *

@@ -14,6 +14,7 @@ struct tar_reader {
 	bool has_own_end;
 	bool is_source_ended;
 	bool is_content_pending;
+	struct buffer attributes; /* of the current entry */
 	struct error source_error; /* libarchive only passes on that there was one */
 	size_t budget_bytes; /* what may still be read in this call */
 	size_t zero_bytes; /* at the end of what was read so far */
@@ -77,6 +78,7 @@ int tar_reader_new(struct reader *source, bool has_own_end, struct tar_reader **
 	if (!self)
 		return error_set(err, -ENOMEM, "out of memory");
 	self->source = source;
+	self->attributes = ATTRIBUTES_INIT;
 	self->has_own_end = has_own_end;
 	self->budget_bytes = TAR_READER_HEADER_BYTES_MAX;
 	self->archive = archive_read_new();
@@ -93,6 +95,8 @@ void tar_reader_free(struct tar_reader **reader)
 {
 	if (*reader && (*reader)->archive)
 		archive_read_free((*reader)->archive);
+	if (*reader)
+		buffer_done(&(*reader)->attributes);
 	free(*reader);
 	*reader = NULL;
 }
@@ -144,6 +148,26 @@ static void describe(struct archive_entry *entry, struct member *ret)
 	};
 }
 
+/* What is too much is not kept. */
+static void describe_attributes(struct tar_reader *self, struct archive_entry *entry,
+				struct member *ret)
+{
+	const char *name;
+	const void *value;
+	size_t size;
+
+	buffer_reset(&self->attributes);
+	archive_entry_xattr_reset(entry);
+	while (archive_entry_xattr_next(entry, &name, &value, &size) == ARCHIVE_OK) {
+		struct attribute attribute = { name, value, (uint32_t)size };
+
+		if (name && size <= ATTRIBUTES_BYTES_MAX)
+			attributes_add(&self->attributes, &attribute);
+	}
+	if (self->attributes.size > 0)
+		ret->attributes = &self->attributes;
+}
+
 int tar_reader_next(struct tar_reader *self, struct member *ret, struct error *err)
 {
 	struct archive_entry *entry;
@@ -165,6 +189,7 @@ int tar_reader_next(struct tar_reader *self, struct member *ret, struct error *e
 	if (status != ARCHIVE_OK && !(status == ARCHIVE_WARN && is_about_characters(entry)))
 		return fail(self, err);
 	describe(entry, ret);
+	describe_attributes(self, entry, ret);
 	self->is_content_pending = true;
 	return ret->name ? 1 : error_set(err, -EBADMSG, "tar: an entry without a name");
 }

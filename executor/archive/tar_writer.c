@@ -9,8 +9,10 @@
 #include <sys/sysmacros.h>
 
 #define BLOCK_BYTES 512
-/* Two names of MEMBER_NAME_MAX and a handful of numbers. */
-#define PAX_BYTES_MAX (4 * 4096)
+/* Two names of MEMBER_NAME_MAX and a handful of numbers, and the attributes with what a record adds to
+ * the shortest of them. */
+#define PAX_BYTES_MAX (4 * 4096 + 4 * ATTRIBUTES_BYTES_MAX)
+#define ATTRIBUTE_KEY "SCHILY.xattr."
 
 /* POSIX ustar header block. */
 struct header {
@@ -62,10 +64,12 @@ static bool put_octal(char *field, size_t size, uint64_t value)
 }
 
 /* "LENGTH key=value\n", where the length counts its own digits. */
-static int add_record(struct buffer *pax, const char *key, const char *value)
+static int add_bytes(struct buffer *pax, const char *prefix, const char *key, const void *value,
+		     size_t size)
 {
-	size_t rest = strlen(key) + strlen(value) + 3; /* ' ', '=', '\n' */
+	size_t rest = strlen(prefix) + strlen(key) + size + 3; /* ' ', '=', '\n' */
 	size_t length = rest;
+	int r;
 
 	for (;;) {
 		size_t whole = rest + (size_t)snprintf(NULL, 0, "%zu", length);
@@ -74,7 +78,25 @@ static int add_record(struct buffer *pax, const char *key, const char *value)
 			break;
 		length = whole;
 	}
-	return buffer_append_format(pax, "%zu %s=%s\n", length, key, value);
+	r = buffer_append_format(pax, "%zu %s%s=", length, prefix, key);
+	if (r == 0)
+		r = buffer_append(pax, value, size);
+	return r < 0 ? r : buffer_append(pax, "\n", 1);
+}
+
+static int add_record(struct buffer *pax, const char *key, const char *value)
+{
+	return add_bytes(pax, "", key, value, strlen(value));
+}
+
+static int add_attributes(struct buffer *pax, const struct buffer *attributes)
+{
+	struct attribute attribute;
+	int r = 0;
+
+	for (size_t at = 0; r == 0 && attributes_next(attributes, &at, &attribute);)
+		r = add_bytes(pax, ATTRIBUTE_KEY, attribute.name, attribute.value, attribute.size);
+	return r;
 }
 
 static int add_number(struct buffer *pax, const char *key, int64_t value)
@@ -201,6 +223,8 @@ int tar_write_header(struct writer *out, const struct member *member, struct err
 	if (!type_of(member) || member->is_hard_link)
 		return error_set(err, -EINVAL, "tar: a type that cannot be written");
 	r = fill(&header, member, &pax);
+	if (r == 0 && member->attributes)
+		r = add_attributes(&pax, member->attributes);
 	if (r < 0)
 		return error_errno(err, r, "tar: header");
 	if (pax.size > 0) {

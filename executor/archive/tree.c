@@ -165,6 +165,19 @@ static int remember_time(struct tree *tree, const char *location, const struct m
 	return r < 0 ? error_set(err, r, "out of memory") : 0;
 }
 
+/* Not every file system has them, or room for them: one warning an archive. */
+static void set_attributes(struct tree *tree, int fd, const struct member *member)
+{
+	char printable[MEMBER_PRINTABLE_MAX], text[128];
+	int r = member->attributes ? attributes_set(member->attributes, fd) : 0;
+
+	if (r == 0 || tree->has_warned_of_attributes)
+		return;
+	tree->has_warned_of_attributes = true;
+	hooks_warn(tree->hooks, "%s: extended attributes are not kept: %s",
+		   member_printable(member->name, printable), error_text(r, text, sizeof(text)));
+}
+
 int tree_directory(struct tree *tree, const char *location, const struct member *member,
 		   struct error *err)
 {
@@ -187,6 +200,7 @@ int tree_directory(struct tree *tree, const char *location, const struct member 
 		return fail(fd, "mkdir", location, err);
 	if (!is_new && fchmod(fd, mode) < 0)
 		return fail(-errno, "chmod", location, err);
+	set_attributes(tree, fd, member);
 	return remember_time(tree, location, member, err);
 }
 
@@ -286,12 +300,13 @@ int tree_file_open(struct tree *tree, const char *location, const struct member 
 	return 0;
 }
 
-int tree_file_close(int fd, const struct member *member, struct error *err)
+int tree_file_close(struct tree *tree, int fd, const struct member *member, struct error *err)
 {
 	struct timespec times[2];
 	int r = 0;
 
 	times_of(member, times);
+	set_attributes(tree, fd, member);
 	if (ftruncate(fd, (off_t)member->size) < 0)
 		r = fail(-errno, "truncate", member->name, err);
 	else if (fchmod(fd, member->mode & PERMISSIONS) < 0)
@@ -328,7 +343,7 @@ static int copy_file(struct tree *tree, int from_fd, const char *from, const str
 		close(fd);
 		return fail(r, "copy", location, err);
 	}
-	return tree_file_close(fd, &member, err);
+	return tree_file_close(tree, fd, &member, err);
 }
 
 /* The directory of the link's target; its own descriptor, as the tree remembers only one. */

@@ -34,6 +34,7 @@ struct tree {
 	struct buffer times;
 	bool is_times_full;
 	struct buffer links;
+	bool has_warned_of_attributes;
 };
 
 void tree_init(struct tree *tree, int root_fd, uint64_t max_bytes, const struct hooks *hooks);
@@ -64,8 +65,8 @@ int tree_hard_link(struct tree *tree, const char *location, const struct member 
 /* A regular file in the making. Fails at once if member->size is more than there is room. */
 int tree_file_open(struct tree *tree, const char *location, const struct member *member,
 		   int *ret_fd, struct error *err);
-/* Sets size, mode and times, and closes the file in any case. */
-int tree_file_close(int fd, const struct member *member, struct error *err);
+/* Sets size, attributes, mode and times, and closes the file in any case. */
+int tree_file_close(struct tree *tree, int fd, const struct member *member, struct error *err);
 
 /* Judges the links that had to wait, and sets the directories' times. */
 int tree_finish(struct tree *tree, struct error *err);

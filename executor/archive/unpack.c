@@ -143,7 +143,7 @@ static int unpack_file(struct unpacker *self, const char *location, const struct
 		close(fd);
 		return r;
 	}
-	return tree_file_close(fd, member, err);
+	return tree_file_close(&self->tree, fd, member, err);
 }
 
 static int unpack_hard_link(struct unpacker *self, const char *location,
@@ -226,7 +226,7 @@ static int unpack_zip_link(struct unpacker *self, struct zip_reader *zip, const 
 		close(fd);
 		return r;
 	}
-	return tree_file_close(fd, &file, err);
+	return tree_file_close(&self->tree, fd, &file, err);
 }
 
 static int unpack_zip_member(struct unpacker *self, struct zip_reader *zip,
