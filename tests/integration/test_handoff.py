@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.scenario import (
     untgz,
     wait_until_seen,
 )
+from tests.servers.fault_proxy import FaultProxy
 
 NONE = {"none": {}}
 TREE = "mkdir -p /tmp/d/e; printf deep >/tmp/d/e/f; printf top >/tmp/d/g; ln -s g /tmp/d/l"
@@ -183,3 +185,44 @@ def test_nobody_to_hand_to(lab: Lab, tmp_path: Path) -> None:
         result = runner.wait(60)
     assert result.containers["main"].exit_code == 0
     assert packed(tmp_path) == {"tmp/d.tgz"}
+
+
+def handed_directory(pid: int, name: str) -> Path | None:
+    """A directory that a process, or a child of it, holds open: where its files can be reached."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    for process in [str(pid), *children]:
+        for link in Path(f"/proc/{process}/fd").iterdir():
+            try:
+                if os.readlink(link).endswith(name) and (link / "00").exists():
+                    return link
+            except OSError:
+                continue
+    return None
+
+
+def test_a_container_that_is_removed_meanwhile(lab: Lab, tmp_path: Path) -> None:
+    """Its files go from under `wait`, which says so and stores nothing that is not whole."""
+    files = [f"{number:02}" for number in range(30)]
+    script = "mkdir /tmp/d; cd /tmp/d; for i in $FILES; do head -c 2000000 /dev/urandom >$i; done"
+    with FaultProxy(lab.s3.address) as proxy:
+        proxy.faults.add(verb="PUT", path="d.tgz", action={"kind": "rate", "bytes_per_s": 12_000_000})
+        step = Step(
+            lab,
+            script.replace("$FILES", " ".join(files)),
+            artifacts=[artifact("d", "/tmp/d")],
+            endpoint=proxy.endpoint,
+        )
+        with step.runner(volumes_dir=str(tmp_path)) as runner:
+            runner.start()
+            wait_until_seen(lambda: any("d.tgz" in r["path"] for r in proxy.requests()), "upload")
+            assert runner.containers["main"].state == "terminated"
+            directory = handed_directory(runner.pid("wait"), "/d")
+            assert directory
+            for name in files:
+                (directory / name).unlink()
+            result = runner.wait(60)
+    message = assert_failure(result.containers["wait"], 64)
+    assert "of 31 entries that were handed over" in message
+    assert "was the container removed?" in message
+    assert lab.objects(step.prefix) == {}
+    assert "artifacts" not in step.outputs()

@@ -6,6 +6,8 @@ import io
 import tarfile
 from pathlib import Path
 
+import pytest
+
 from tests.lab import BUCKET, Lab
 from tests.scenario import Step, artifact, assert_ok
 
@@ -22,6 +24,7 @@ def many_files() -> bytes:
     return buffer.getvalue()
 
 
+@pytest.mark.seconds(SECONDS)
 def test_more_than_a_million_entries(lab: Lab, tmp_path: Path) -> None:
     lab.s3.client().put(BUCKET, "soak/many", many_files())
     place = {"s3": {"key": "soak/many"}}
