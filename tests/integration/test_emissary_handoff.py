@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.test_emissary_channel import MAGIC, accept, listen, message
-from tests.room import SUBJECT, VRA, exit_code, in_room, start, write_template
+from tests.room import SUBJECT, VRA, exit_code, first_child, in_room, start, write_template
 
 OUTPUT, ANSWER = 3, 4
 TAKEN, REFUSED, BUSY = 1, 2, 3
@@ -162,28 +162,22 @@ def test_a_stop_meanwhile_changes_nothing() -> None:
     assert archives() == set() and exit_code() == "0"
 
 
+@pytest.mark.parametrize("is_init", [False, True], ids=["child", "pid-1"])
 @in_room
-def test_only_pid_1_ends_the_others() -> None:
+def test_only_pid_1_ends_the_others(is_init: bool) -> None:
     """Where it is not, whoever else runs there is none of its business."""
-    for is_init in (False, True):
-        if not is_init:
-            prepare("/tmp/work/a")
-        (WORK / "a").write_text("a")
-        pid_file = WORK / "pid"
-        script = f"sleep 1000 >/dev/null 2>&1 & echo $! >{pid_file}"
-        server = listen()
-        with start("bash", "-c", script, is_init=is_init) as process:
-            peer = accept(server)
-            next_output(peer)
-            alive = [
-                int(p.name)
-                for p in Path("/proc").iterdir()
-                if p.name.isdigit() and b"sleep\0001000" in (p / "cmdline").read_bytes()
-            ]
-            assert len(alive) == (0 if is_init else 1)
-            for pid in alive:
-                os.kill(pid, 9)
-            peer.send(message(ANSWER, TAKEN))
-            assert process.wait(10) == 0
-        server.close()
-        (VRA / "wait.sock").unlink()
+    prepare("/tmp/work/a")
+    (WORK / "a").write_text("a")
+    server = listen()
+    script = "sleep 1000 >/dev/null 2>&1 &"
+    with start("bash", "-c", script, is_init=is_init) as process:
+        peer = accept(server)
+        next_output(peer)
+        # Orphans are its children in both cases.
+        wrapper = first_child(process.pid) if is_init else process.pid
+        left = Path(f"/proc/{wrapper}/task/{wrapper}/children").read_text().split()
+        assert len(left) == (0 if is_init else 1)
+        for pid in left:
+            os.kill(int(pid), 9)
+        peer.send(message(ANSWER, TAKEN))
+        assert process.wait(10) == 0
