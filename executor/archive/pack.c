@@ -172,11 +172,8 @@ static int pack_directory(struct packer *self, int fd, const struct stat *st, un
 			  struct error *err);
 
 /* A regular file or directory as fstatat saw it. It may have become something else since. */
-static int pack_opened(struct packer *self, int parent_fd, const char *base, mode_t type,
-		       unsigned depth, struct error *err)
+static int pack_opened(struct packer *self, int fd, mode_t type, unsigned depth, struct error *err)
 {
-	int flags = S_ISDIR(type) ? O_DIRECTORY : 0;
-	_cleanup_close_ int fd = entry_open(parent_fd, base, flags, self->options->as);
 	struct stat st;
 
 	if (fd == -ENOENT || fd == -ELOOP || fd == -ENOTDIR || fd == -ENXIO) {
@@ -198,12 +195,13 @@ static int pack_opened(struct packer *self, int parent_fd, const char *base, mod
 static int pack_entry(struct packer *self, int parent_fd, const char *base, unsigned depth,
 		      struct error *err)
 {
+	_cleanup_close_ int fd = -1;
 	struct stat st;
 	int r = hooks_check(&self->options->hooks, err);
 
 	if (r < 0)
 		return r;
-	r = entry_stat(parent_fd, base, self->options->as, &st);
+	r = entry_stat_and_open(parent_fd, base, self->options->as, &st, &fd);
 	if (r == -ENOENT) {
 		warn(self, "vanished before it was read: left out");
 		return 0;
@@ -213,7 +211,7 @@ static int pack_entry(struct packer *self, int parent_fd, const char *base, unsi
 	switch (st.st_mode & S_IFMT) {
 	case S_IFREG:
 	case S_IFDIR:
-		return pack_opened(self, parent_fd, base, st.st_mode, depth, err);
+		return pack_opened(self, fd, st.st_mode, depth, err);
 	case S_IFLNK:
 		return pack_link(self, parent_fd, base, &st, err);
 	case S_IFSOCK:

@@ -73,20 +73,41 @@ int entry_open_entered(int parent_fd, const char *name, int flags, const struct 
 	return identity_may_read(as, &st) ? TAKE_FD(fd) : -EACCES;
 }
 
+/* As whoever we are now. */
+static int open_now(int parent_fd, const char *name, int flags, const struct identity *as)
+{
+	int fd;
+
+	if (as)
+		return entry_open_entered(parent_fd, name, flags, as);
+	fd = openat(parent_fd, name, OPEN_FLAGS | flags);
+	return fd < 0 ? -errno : fd;
+}
+
 int entry_open(int parent_fd, const char *name, int flags, const struct identity *as)
 {
-	int fd, r;
+	int fd = identity_enter(as);
 
-	if (!as) {
-		fd = openat(parent_fd, name, OPEN_FLAGS | flags);
-		return fd < 0 ? -errno : fd;
-	}
-	r = identity_enter(as);
-	if (r < 0)
-		return r;
-	fd = entry_open_entered(parent_fd, name, flags, as);
+	if (fd < 0)
+		return fd;
+	fd = open_now(parent_fd, name, flags, as);
 	identity_leave(as);
 	return fd;
+}
+
+int entry_stat_and_open(int parent_fd, const char *name, const struct identity *as,
+			struct stat *ret, int *ret_fd)
+{
+	int r = identity_enter(as);
+
+	*ret_fd = -EBADF;
+	if (r < 0)
+		return r;
+	r = fstatat(parent_fd, name, ret, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+	if (r == 0 && (S_ISREG(ret->st_mode) || S_ISDIR(ret->st_mode)))
+		*ret_fd = open_now(parent_fd, name, S_ISDIR(ret->st_mode) ? O_DIRECTORY : 0, as);
+	identity_leave(as);
+	return r;
 }
 
 ssize_t entry_read_link(int parent_fd, const char *name, const struct identity *as, char *buffer,

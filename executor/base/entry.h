@@ -16,6 +16,11 @@
 /* As fstatat() without following. 0 or a negative errno. `as` may be NULL. */
 int entry_stat(int parent_fd, const char *name, const struct identity *as, struct stat *ret);
 
+/* The same, and opens what is a file or a directory then, at the price of becoming somebody else once:
+ * *ret_fd is as from entry_open(), -EBADF for anything else. It may be another thing by then. */
+int entry_stat_and_open(int parent_fd, const char *name, const struct identity *as,
+			struct stat *ret, int *ret_fd);
+
 /* For reading; O_DIRECTORY may be added by `flags`. The descriptor, or a negative errno: ELOOP for a
  * link, EXDEV for a mount, EACCES for what only we might read. */
 int entry_open(int parent_fd, const char *name, int flags, const struct identity *as);
