@@ -8,19 +8,21 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tests.integration.test_s3_store import swift  # noqa: F401  (a fixture)
-from tests.integration.test_transfer_faults import proxy, run_seed, store  # noqa: F401
+from tests.integration import test_transfer_faults as faults
+
+# Fixtures.
+swift, proxy, store = faults.swift, faults.proxy, faults.store
 
 ROOT = Path(__file__).resolve().parents[2]
 SEEDS = int(os.environ.get("TRANSFER_SEEDS", "500"))
 STATE = ROOT / "build/soak/transfer-seeds"
 
 
-def test_random_cuts(store, proxy, swift, tmp_path):  # noqa: F811
+def test_random_cuts(store, proxy, swift, tmp_path):
     STATE.parent.mkdir(parents=True, exist_ok=True)
     first = int(STATE.read_text()) if STATE.exists() else 0
     for seed in range(first if first < SEEDS else 0, SEEDS):
-        run_seed(store, proxy, swift, tmp_path, seed)
+        faults.run_seed(store, proxy, swift, tmp_path, seed)
         STATE.write_text(str(seed + 1))
         if (seed + 1) % 25 == 0:
             print(f"{seed + 1} of {SEEDS} seeds", flush=True)
