@@ -255,7 +255,7 @@ static void on_end(struct http_transfer *transfer, const struct http_response *r
 
 static void set_range(struct object_range *self)
 {
-	self->asked = is_to_the_end(self) ? OBJECT_TO_THE_END : self->end;
+	self->asked = self->end;
 	snprintf(self->text, sizeof(self->text), "bytes=%" PRIu64 "-", self->position);
 	if (!is_to_the_end(self))
 		snprintf(self->text, sizeof(self->text), "bytes=%" PRIu64 "-%" PRIu64,
