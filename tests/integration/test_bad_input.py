@@ -18,6 +18,7 @@ from tests.scenario import (
     Step,
     artifact,
     assert_failure,
+    assert_ok,
     describe,
     label_of,
     leftovers,
@@ -310,18 +311,33 @@ def test_no_room_for_the_binary(lab: Lab) -> None:
 
 
 def test_no_room_to_stage_an_output(lab: Lab) -> None:
-    """Only main's own files need room, and only in another form than the wrapper's tar.gz."""
+    """Only a wrapper's tar.gz needs room, and only in another form than it has."""
     artifacts = [
         artifact("none", "/tmp/f", archive={"none": {}}),
         artifact("tar", "/tmp/f"),
     ]
-    step = Step(lab, "head -c 3000000 /dev/zero >/tmp/f", artifacts=artifacts)
+    packed = "/var/run/argo/outputs/artifacts/tmp"
+    step = Step(lab, artifacts=artifacts).plain_main(
+        f"head -c 3000000 /dev/zero >/tmp/f && mkdir -p {packed} /var/run/argo/ctr/main &&"
+        f" tar czf {packed}/f.tgz -C /tmp f && echo 0 >/var/run/argo/ctr/main/exitcode"
+    )
     in_memory(step, "tmp-dir-argo", "1Mi")
     run = step.run()
     message = assert_failure(run.result.containers["wait"], 64, "artifact none failed to save")
     assert "no space left on device" in message or "free" in message, message
     assert [a["name"] for a in step.outputs()["artifacts"]] == ["tar"]
     assert label_of(run.task_result) == "true"
+
+
+def test_no_room_is_needed_for_what_is_handed_over(lab: Lab) -> None:
+    artifacts = [
+        artifact("none", "/tmp/f", archive={"none": {}}),
+        artifact("zip", "/tmp/f", archive={"zip": {}}),
+    ]
+    step = Step(lab, "head -c 3000000 /dev/zero >/tmp/f", artifacts=artifacts)
+    in_memory(step, "tmp-dir-argo", "64Ki")
+    assert_ok(step.run())
+    assert len(step.outputs()["artifacts"]) == 2
 
 
 def test_a_target_that_is_read_only(lab: Lab) -> None:
