@@ -48,6 +48,7 @@ class Outcome:
     written: float
     arrived: int  # in the volume of the inputs
     extra: float  # of the pods' file system, above what is there in the end (IN) or before (OUT)
+    charged: int | None  # most that the control group was charged; None: there is none
     is_ok: bool
     message: str
     counts: dict[str, int] = field(default_factory=dict)
@@ -278,6 +279,7 @@ def _outcome(result: Any, subject: Subject, is_input: bool, watch: Watch) -> Out
         written=written,
         arrived=result.volumes["work"].apparent if is_input else 0,
         extra=watch.most - (watch.after if is_input else watch.before + binary),
+        charged=of[0].peak_memory,
         is_ok=result.phase == "Succeeded",
         message=said,
     )
