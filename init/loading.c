@@ -1,6 +1,7 @@
 #include "init/loading.h"
 
 #include "executor/artifact/budget.h"
+#include "executor/artifact/cache.h"
 #include "executor/http/retry.h"
 #include "executor/process/files.h"
 #include "executor/report/failure.h"
@@ -96,11 +97,13 @@ int loading_inputs(struct loading *loading, struct stage *stage, struct error *e
 	if (!loading->http)
 		return err->code;
 	loading->budget = budget_new(BUDGET_CONNECTIONS, budget_bytes("/"));
-	if (!loading->budget)
+	loading->cache = store_cache_new();
+	if (!loading->budget || !loading->cache)
 		return error_set(err, -ENOMEM, "out of memory");
 	stage->store = (struct store_context){ .loop = loading->loop,
 					       .http = loading->http,
 					       .budget = loading->budget,
+					       .cache = loading->cache,
 					       .log = &loading->role->log,
 					       .secret_directory = STAGE_SECRETS };
 	return load_inputs(stage, err);
@@ -125,6 +128,7 @@ int loading_fail(const struct loading *loading, struct error *err)
 
 void loading_release(struct loading *loading)
 {
+	store_cache_free(loading->cache);
 	budget_free(loading->budget);
 	http_client_free(loading->http);
 	template_free(loading->template);

@@ -16,6 +16,7 @@ struct loading {
 	struct event_loop *loop;
 	struct http_client *http;
 	struct transfer_budget *budget;
+	struct store_cache *cache;
 	struct signals signals;
 	/* Each signal, also those that then cancel the loop; may be NULL. */
 	void (*on_signal)(struct loading *loading, const struct signalfd_siginfo *info);

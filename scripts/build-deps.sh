@@ -28,7 +28,7 @@ prefix=$root/$output
 jobs=$(nproc)
 debian_arch=${arch/x86_64/amd64}
 dev_packages=()
-for name in libssl zlib1g libzstd libc-ares libnghttp2 libexpat1 libpcre2 libjson-c libyaml libc6; do
+for name in libssl zlib1g libzstd libc-ares libnghttp2 libexpat1 libpcre2 libjson-c libyaml libargon2 libc6; do
 	dev_packages+=("$name-dev:$debian_arch")
 done
 cppflags="-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2"

@@ -1,6 +1,7 @@
 #include "wait/auxiliary.h"
 
 #include "executor/artifact/budget.h"
+#include "executor/artifact/cache.h"
 #include "executor/base/cleanup.h"
 #include "executor/base/text.h"
 #include "executor/base/version.h"
@@ -204,7 +205,8 @@ static int set_up_reporting(struct auxiliary *self, struct error *err)
 		return err->code;
 	self->budget = budget_new(BUDGET_CONNECTIONS, budget_bytes("/"));
 	self->pool = pool_new(self->loop);
-	if (!self->budget || !self->pool)
+	self->cache = store_cache_new();
+	if (!self->budget || !self->pool || !self->cache)
 		return error_set(err, -ENOMEM, "out of memory");
 	self->kube = kube_client_new(self->http, &self->config, self->pattern);
 	if (!self->kube)
@@ -251,6 +253,7 @@ struct stage auxiliary_stage(struct auxiliary *self)
 			   .http = self->http,
 			   .budget = self->budget,
 			   .pool = self->pool,
+			   .cache = self->cache,
 			   .log = self->log,
 			   .secret_directory = STAGE_SECRETS,
 			   .container_directory = FILES_VAR_RUN_ARGO "/ctr" },
@@ -407,6 +410,7 @@ void auxiliary_release(struct auxiliary *self)
 	reporting_done(&self->reporting);
 	task_result_free(self->result);
 	kube_client_free(self->kube);
+	store_cache_free(self->cache);
 	budget_free(self->budget);
 	pool_free(self->pool);
 	http_client_free(self->http);

@@ -32,6 +32,7 @@ struct auxiliary {
 	struct http_client *http;
 	struct transfer_budget *budget;
 	struct pool *pool;
+	struct store_cache *cache;
 	struct kube_config config;
 	struct kube_client *kube;
 	struct transient_pattern *pattern;

@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct store_cache;
 struct transfer_budget;
 
 /* What is in the store of an upload that has succeeded, by what was sent and what the store said. */
@@ -58,6 +59,8 @@ struct store_context {
 	struct transfer_budget *budget;
 	/* Threads for what only computes; NULL = none. */
 	struct pool *pool;
+	/* What stores find out once for the process (cache.h); NULL = each for itself. */
+	struct store_cache *cache;
 	const struct log *log;
 	const char *secret_directory; /* "/argo/secret": <directory>/<secret name>/<key> */
 	/* How secret_read_file() reads; NULL = the file itself. */
@@ -116,6 +119,9 @@ struct store_operations {
 	int (*put_stream)(struct store *store, const char *name, struct writer **ret,
 			  struct error *err);
 	void (*put_stream_done)(struct store *store, struct writer *writer);
+	/* Removes what lies at the key, `relative` ("" = the key itself) below it: the object, or if there is
+	 * none the directory. Nothing there is success. NULL = the store cannot remove. */
+	int (*remove)(struct store *store, const char *relative, struct error *err);
 	/*
 	 * For stores that work in another container of the pod (artifact plugins), and instead of all
 	 * of the above: files and directories by their path, which is the same in both containers.

@@ -189,6 +189,9 @@ def test_bucket_is_created(store, swift, tmp_path):
         store.good("x", "put-file", tmp_path / "in", "x", "", **changes)
     assert "created-bucket" in swift.client().list_buckets()
     changes |= {"bucket": "created-too", "region": ""}
+    store.good("x", "put-stream", tmp_path / "in", "x", **changes)
+    assert "created-too" in swift.client().list_buckets()
+    changes |= {"bucket": "created-wrong", "region": "elsewhere-7"}
     assert "failed to create bucket" in store.bad("x", "put-stream", tmp_path / "in", "x", **changes).error
 
 

@@ -11,6 +11,8 @@
  * put-directory RELATIVE
  * put-stream FILE NAME	FILE read in one go
  * drop-stream FILE	the same, not finished
+ * remove RELATIVE
+ * get-each FILE KEY…	each through a store of its own, as artifacts are
  *
  * STALL_MS in the environment is how long a transfer may move no byte.
  *
@@ -18,6 +20,7 @@
  * prints "CLASS: MESSAGE" to stderr and exits 1.
  */
 #include "executor/artifact/budget.h"
+#include "executor/artifact/cache.h"
 #include "executor/artifact/store.h"
 #include "executor/base/cleanup.h"
 #include "executor/base/clock.h"
@@ -44,13 +47,13 @@ struct bench {
 	struct transfer_budget *budget;
 	struct store_stored stored;
 	struct store_context context;
+	struct json_object *location;
 	struct store *store;
 };
 
 static int bench_open(struct bench *bench, const char *type, const char *location_text,
 		      const char *secrets, struct error *err)
 {
-	_cleanup_json_ struct json_object *location = NULL;
 	const char *stall = getenv("STALL_MS");
 	const struct http_client_options options = {
 		.user_agent = "test", .stall_timeout_ms = stall ? strtol(stall, NULL, 10) : 0
@@ -70,9 +73,11 @@ static int bench_open(struct bench *bench, const char *type, const char *locatio
 		.stored = &bench->stored,
 		.log = &bench->log,
 		.secret_directory = secrets,
+		.cache = store_cache_new(),
 	};
-	r = json_parse(location_text, strlen(location_text), "location", &location, err);
-	return r < 0 ? r : store_find(type)->open(&bench->context, location, &bench->store, err);
+	r = json_parse(location_text, strlen(location_text), "location", &bench->location, err);
+	return r < 0 ? r :
+		       store_find(type)->open(&bench->context, bench->location, &bench->store, err);
 }
 
 static void bench_close(struct bench *bench)
@@ -81,6 +86,8 @@ static void bench_close(struct bench *bench)
 		bench->store->operations->close(bench->store);
 	store_stored_done(&bench->stored);
 	budget_free(bench->budget);
+	json_free(bench->location);
+	store_cache_free(bench->context.cache);
 	http_client_free(bench->http);
 	event_loop_free(bench->loop);
 }
@@ -178,6 +185,28 @@ static int send_file(struct bench *bench, const char *path, const char *name, co
 					      name, err);
 }
 
+static int receive_each(struct bench *bench, const char *path, int count, char **keys,
+			struct error *err)
+{
+	const struct store_operations *operations = operations_of(bench);
+	struct store *first = bench->store;
+	int r = 0;
+
+	for (int i = 0; i < count && r == 0; i++) {
+		_cleanup_json_ struct json_object *place = json_copy(bench->location);
+
+		r = json_set_string(place, "key", keys[i]);
+		if (r == 0)
+			r = operations->open(&bench->context, place, &bench->store, err);
+		if (r < 0)
+			break;
+		r = receive(bench, NULL, path, 0, err);
+		operations->close(bench->store);
+	}
+	bench->store = first;
+	return r;
+}
+
 static int drive(struct bench *bench, int argc, char **argv, struct error *err)
 {
 	const char *operation = argv[0];
@@ -194,6 +223,10 @@ static int drive(struct bench *bench, int argc, char **argv, struct error *err)
 		return operations_of(bench)->put_directory(bench->store, argv[1], err);
 	if (strcmp(operation, "put-stream") == 0 && argc == 3)
 		return send_stream(bench, argv[1], argv[2], true, err);
+	if (strcmp(operation, "remove") == 0 && argc == 2)
+		return operations_of(bench)->remove(bench->store, argv[1], err);
+	if (strcmp(operation, "get-each") == 0 && argc > 2)
+		return receive_each(bench, argv[1], argc - 2, argv + 2, err);
 	if (strcmp(operation, "drop-stream") == 0 && argc == 2)
 		return send_stream(bench, argv[1], "x", false, err);
 	return error_set(err, -EINVAL, "no such operation: %s", operation);

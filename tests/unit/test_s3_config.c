@@ -93,9 +93,9 @@ static void test_whole(void **state)
 	assert_string_equal(config.bucket, "my-bucket");
 	assert_string_equal(config.key, "a/b");
 	assert_string_equal(config.region, "eu-west-1");
-	assert_string_equal(config.credentials.access_key, "AKEY");
-	assert_string_equal(config.credentials.secret_key, "secret key");
-	assert_string_equal(config.credentials.session_token, "AKEY");
+	assert_string_equal(config.keys.access_key, "AKEY");
+	assert_string_equal(config.keys.secret_key, "secret key");
+	assert_string_equal(config.keys.token, "AKEY");
 	assert_int_equal(config.addressing, S3_ADDRESSING_PATH);
 	assert_int_equal(config.ca_pem_size, 42);
 	assert_false(config.is_insecure);
@@ -113,7 +113,7 @@ static void test_defaults(void **state)
 			"\"\"},\"insecure\":true," REFERENCE("caSecret", "junk") "}");
 	assert_string_equal(config.region, "");
 	assert_int_equal(config.addressing, S3_ADDRESSING_AUTO);
-	assert_null(config.credentials.session_token);
+	assert_null(config.keys.token);
 	assert_null(config.ca_pem);
 	assert_true(config.is_insecure);
 	assert_false(config.want_bucket);
@@ -211,19 +211,35 @@ static void test_types(void **state)
 	       "createBucketIfNotPresent: objectLocking: expected true or false");
 }
 
+static void check_keys_from(const char *fields, enum s3_keys from, const char *role)
+{
+	struct s3_config config;
+	char text[512];
+
+	snprintf(text, sizeof(text), "{%s%s}", PLACE, fields);
+	accept(&config, text);
+	assert_int_equal(config.keys_from, from);
+	assert_string_equal(config.role_arn, role);
+	s3_config_done(&config);
+}
+
 static void test_credentials(void **state)
 {
-	static const char none[] =
-		"no static credentials: accessKeySecret and secretKeySecret are required";
+	static const char half[] = "accessKeySecret and secretKeySecret belong together";
 
 	(void)state;
-	refuse("{" PLACE "}", none);
-	refuse("{" PLACE "," REFERENCE("accessKeySecret", "ak") "}", none);
-	refuse("{" PLACE "," REFERENCE("secretKeySecret", "sk") "}", none);
-	refuse("{" PLACE ",\"useSDKCreds\":true}", "roleARN and useSDKCreds are not supported");
+	check_keys_from("", S3_KEYS_IAM, "");
+	check_keys_from(",\"useSDKCreds\":false,\"roleARN\":\"\"", S3_KEYS_IAM, "");
+	check_keys_from(",\"useSDKCreds\":true", S3_KEYS_SDK, "");
+	check_keys_from(",\"roleARN\":\"arn:aws:iam::1:role/r\"", S3_KEYS_SDK,
+			"arn:aws:iam::1:role/r");
+	check_keys_from("," KEYS ",\"roleARN\":\"r\",\"useSDKCreds\":true", S3_KEYS_STATIC, "r");
+	refuse("{" PLACE ",\"useSDKCreds\":1}", "useSDKCreds: expected true or false");
+	refuse("{" PLACE "," REFERENCE("accessKeySecret", "ak") "}", half);
+	refuse("{" PLACE "," REFERENCE("secretKeySecret", "sk") "}", half);
 	refuse("{" PLACE
 	       "," REFERENCE("accessKeySecret", "ak") "," REFERENCE("secretKeySecret", "empty") "}",
-	       none);
+	       half);
 	refuse("{" PLACE
 	       "," REFERENCE("accessKeySecret", "odd") "," REFERENCE("secretKeySecret", "sk") "}",
 	       "control characters");
@@ -240,16 +256,66 @@ static void test_options(void **state)
 	(void)state;
 	refuse("{" GOOD "," REFERENCE("caSecret", "junk") "}", "caSecret contains no certificate");
 	refuse("{" GOOD "," REFERENCE("caSecret", "nope") "}", "caSecret: secret 'cred'");
-	refuse("{" GOOD ",\"encryptionOptions\":{\"enableEncryption\":true}}",
-	       "encryptionOptions: enableEncryption");
+}
+
+#define ENCRYPTED(fields) "\"encryptionOptions\":{\"enableEncryption\":true" fields "}"
+
+static void test_encryption(void **state)
+{
+	struct s3_config config;
+
+	(void)state;
+	accept(&config, "{" GOOD "," ENCRYPTED("") "}");
+	assert_int_equal(config.sse.kind, S3_SSE_S3);
+	s3_config_done(&config);
+	accept(&config, "{" GOOD "," ENCRYPTED(",\"kmsKeyId\":\"k\",\"kmsEncryptionContext\":\"{ "
+					       "\\\"a\\\": \\\"b\\\" }\"") "}");
+	assert_int_equal(config.sse.kind, S3_SSE_KMS);
+	assert_string_equal(config.sse.kms_key, "k");
+	assert_string_equal(config.sse.kms_context, "eyJhIjoiYiJ9"); /* {"a":"b"} */
+	s3_config_done(&config);
+	accept(&config,
+	       "{" GOOD "," ENCRYPTED("," REFERENCE("serverSideCustomerKeySecret", "sk")) "}");
+	assert_int_equal(config.sse.kind, S3_SSE_CUSTOMER);
+	s3_config_done(&config);
+	refuse("{" GOOD "," ENCRYPTED(
+		       ",\"kmsKeyId\":\"k\"," REFERENCE("serverSideCustomerKeySecret", "sk")) "}",
+	       "serverSideCustomerKeySecret and kmsKeyId cannot be set together");
+	refuse("{" GOOD ",\"insecure\":true," ENCRYPTED(
+		       "," REFERENCE("serverSideCustomerKeySecret", "sk")) "}",
+	       "secure must be set if EncryptOpts.SSECPassword is set");
+	refuse("{" GOOD "," ENCRYPTED(",\"kmsKeyId\":\"k\",\"kmsEncryptionContext\":\"{\"") "}",
+	       "failed to parse KMS encryption context: failed to marshal KMS encryption context");
+	refuse("{" GOOD "," ENCRYPTED(",\"kmsKeyId\":\"k\",\"kmsEncryptionContext\":\"[]\"") "}",
+	       "expected an object, found array");
+	refuse("{" GOOD ",\"encryptionOptions\":1}", "encryptionOptions: expected an object");
+}
+
+/* Against an implementation of its own: golang.org/x/crypto's argon2.IDKey, which MinIO's client uses. */
+static void test_customer_key(void **state)
+{
+	char password[] = "32byteslongsecretkeymustprovided";
+	const struct s3_sse sse = { .kind = S3_SSE_CUSTOMER,
+				    .password = password,
+				    .password_size = sizeof(password) - 1 };
+	struct s3_sse_key key;
+	struct error err = ERROR_NONE;
+
+	(void)state;
+	assert_int_equal(s3_sse_derive(&sse, "my-bucket", "a/b", &key, &err), 0);
+	assert_string_equal(key.key, "c9EX+/NV2z55rlGvp3QVuxo8qEQRwvL5o+BPuVw2hXY=");
+	assert_string_equal(key.md5, "PLxI+N7dWMCjhLbaTEgwDg==");
+	assert_int_equal(s3_sse_derive(&sse, "bbb", "a", &key, &err), -EINVAL);
+	assert_non_null(strstr(err.message, "less than 8 bytes"));
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_whole),     cmocka_unit_test(test_defaults),
-		cmocka_unit_test(test_endpoints), cmocka_unit_test(test_buckets),
-		cmocka_unit_test(test_types),     cmocka_unit_test(test_credentials),
+		cmocka_unit_test(test_whole),      cmocka_unit_test(test_defaults),
+		cmocka_unit_test(test_endpoints),  cmocka_unit_test(test_buckets),
+		cmocka_unit_test(test_types),      cmocka_unit_test(test_credentials),
+		cmocka_unit_test(test_encryption), cmocka_unit_test(test_customer_key),
 		cmocka_unit_test(test_options),
 	};
 

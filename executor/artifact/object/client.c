@@ -83,7 +83,7 @@ const char *object_describe(const struct object_client *client, const struct obj
 
 /* --- Judging an answer ------------------------------------------------------------------------ */
 
-bool object_correct_clock(struct object_client *client, const struct http_response *response)
+bool object_follow_clock(int64_t *offset_s, const struct http_response *response)
 {
 	char header[64];
 	const char *date = http_response_header(response, "date", header, sizeof(header));
@@ -97,11 +97,16 @@ bool object_correct_clock(struct object_client *client, const struct http_respon
 	if (!end || *end)
 		return false;
 	offset = (int64_t)timegm(&tm) - (int64_t)time(NULL);
-	change = offset - client->clock_offset_s;
+	change = offset - *offset_s;
 	if (change > -CLOCK_TOLERANCE_S && change < CLOCK_TOLERANCE_S)
 		return false;
-	client->clock_offset_s = offset;
+	*offset_s = offset;
 	return true;
+}
+
+bool object_correct_clock(struct object_client *client, const struct http_response *response)
+{
+	return object_follow_clock(&client->clock_offset_s, response);
 }
 
 bool object_is_corrected(bool is_changed, const struct retry *retry, enum error_class class)
@@ -165,8 +170,10 @@ int object_check(struct object_client *client, const struct object_call *call,
 		failure = &own;
 	*failure = (struct object_failure){ .status = response->status };
 	if (response->status < 200 || response->status > 299) {
-		object_xml_parse_error(buffer_string(&response->body), response->body.size,
-				       &failure->error);
+		if (!object_xml_parse_error(buffer_string(&response->body), response->body.size,
+					    &failure->error) &&
+		    client->protocol->read_failure)
+			client->protocol->read_failure(response, &failure->error);
 		return fail(client, call, response, retry, failure, err);
 	}
 	client->is_accepted = true;
@@ -215,6 +222,7 @@ int object_perform(struct object_client *client, const struct object_call *call,
 	struct object_failure own;
 	struct retry retry;
 	struct error last = ERROR_NONE;
+	bool is_again;
 	int r;
 
 	if (!failure)
@@ -230,10 +238,15 @@ int object_perform(struct object_client *client, const struct object_call *call,
 		if (r == 0)
 			return 0;
 		http_response_done(response);
-	} while (!call->is_best_effort && retry_again(&retry, &last));
+		is_again = !call->is_best_effort && retry_again(&retry, &last);
+		/* Waits for new keys; if there are none, that is what went wrong. */
+		if (is_again && last.class == ERROR_EXPIRED_CREDENTIALS &&
+		    client->protocol->wait_for_keys)
+			is_again = client->protocol->wait_for_keys(client, &last) == 0;
+	} while (is_again);
 	failure->attempts = retry.attempts;
 	*response = (struct http_response){ 0 };
 	if (err)
 		*err = last;
-	return r;
+	return last.code;
 }

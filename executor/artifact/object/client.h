@@ -25,6 +25,8 @@ struct object_protocol {
 	/* Before the first request of an operation: finds out what requests need (region,
 	 * credentials). May send requests of its own and wait. */
 	int (*make_ready)(struct object_client *client, struct error *err);
+	/* Returns when there are keys that are valid now. NULL = they never change. */
+	int (*wait_for_keys)(struct object_client *client, struct error *err);
 	/* Before the first request that stores something, once per client and before make_ready,
 	 * which may need what it creates. May send and wait. */
 	int (*prepare_put)(struct object_client *client, struct error *err);
@@ -45,6 +47,9 @@ struct object_protocol {
 			  const struct object_failure *failure, struct retry *retry);
 	/* Directories have markers: empty objects whose keys end in a slash. They are listed. */
 	bool has_markers;
+	bool has_batch; /* POST ?delete removes many objects at once */
+	/* What an answer without a document says of its failure (HEAD has no body); NULL = nothing. */
+	void (*read_failure)(const struct http_response *response, struct object_xml_error *error);
 	/* The answers' header with the CRC-64 of the object or part, in decimal. NULL = none. */
 	const char *checksum_header;
 	const char *xml_namespace; /* of documents that are sent; NULL = none */
@@ -61,6 +66,8 @@ struct object_client {
 	int64_t clock_offset_s; /* server's clock minus ours, once it has complained */
 	bool is_accepted; /* some request was: its signature is good */
 	bool is_put_ready; /* prepare_put has succeeded */
+	bool is_list_v1; /* the server knows only the first version of listing */
+	bool is_batch_refused; /* the server deletes one object at a time */
 	bool is_free; /* nobody is in make_ready or prepare_put */
 	struct crc64_table *crc; /* NULL = the protocol has no checksums */
 	unsigned checksum_failures;
@@ -102,6 +109,7 @@ struct object_call {
 	bool want_default_region; /* signed for us-east-1 and sent to the endpoint as it is, for
 				   * questions that come before the region is known */
 	bool want_object_lock; /* bucket creation */
+	bool want_md5; /* the body's, as the operation demands it */
 	/* If given, looks at a 2xx before it counts as success; fails like object_check(). */
 	int (*judge)(const struct object_call *call, const struct http_response *response,
 		     struct object_failure *failure, struct error *err);
@@ -109,7 +117,7 @@ struct object_call {
 };
 
 /* An addressed and signed call; the HTTP request points into it. */
-#define OBJECT_HEADER_LINES 12
+#define OBJECT_HEADER_LINES 48
 struct object_request {
 	struct object_url url;
 	char *lines[OBJECT_HEADER_LINES];
@@ -134,7 +142,9 @@ int object_check(struct object_client *client, const struct object_call *call,
 		 const struct http_response *response, struct retry *retry,
 		 struct object_failure *failure, struct error *err);
 
-/* True if the server's clock explains the refusal and is followed from now on. */
+/* True if the server's clock explains the refusal; then *offset_s leads from ours to it. */
+bool object_follow_clock(int64_t *offset_s, const struct http_response *response);
+/* The same for the clock of a client. */
 bool object_correct_clock(struct object_client *client, const struct http_response *response);
 /* Whether a cause of failure is out of the way. Requests that were under way together complain one
  * after the other: the first has the cause corrected, the others find it so and may try again once

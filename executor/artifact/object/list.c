@@ -56,9 +56,12 @@ static int judge_page(const struct object_call *call, const struct http_response
 static int get_page(struct object_client *client, const char *prefix, const char *token,
 		    struct object_xml_list *page, struct error *err)
 {
+	bool is_v1 = client->is_list_v1;
 	const struct object_query query[] = {
-		{ "list-type", "2" }, { "encoding-type", "url" },
-		{ "prefix", prefix }, { token ? "continuation-token" : NULL, token },
+		{ "encoding-type", "url" },
+		{ "prefix", prefix },
+		{ is_v1 ? "marker" : "list-type", is_v1 ? (token ? token : "") : "2" },
+		{ token && !is_v1 ? "continuation-token" : NULL, token },
 		{ NULL, NULL },
 	};
 	const struct object_call call = {
@@ -70,12 +73,33 @@ static int get_page(struct object_client *client, const char *prefix, const char
 		.context = page,
 	};
 	struct http_response response;
+	struct object_failure failure;
 	int r;
 
 	*page = (struct object_xml_list){ 0 };
-	r = object_perform(client, &call, &response, NULL, err);
+	r = object_perform(client, &call, &response, &failure, err);
 	http_response_done(&response);
+	if (r < 0 && !is_v1 && !token && strcmp(failure.error.code, "NotImplemented") == 0) {
+		client->is_list_v1 = true;
+		return get_page(client, prefix, NULL, page, err);
+	}
 	return r;
+}
+
+/* A server of old answers as ever, whatever version it was asked for; it goes on behind a key. */
+static int find_marker(struct object_client *client, struct object_xml_list *page,
+		       struct error *err)
+{
+	if (!page->is_v1 || page->next_token)
+		return 0;
+	client->is_list_v1 = true;
+	page->next_token = TAKE_PTR(page->next_marker);
+	if (!page->next_token && page->count > 0) {
+		page->next_token = strdup(page->entries[page->count - 1].key);
+		if (!page->next_token)
+			return error_set(err, -ENOMEM, "out of memory");
+	}
+	return 0;
 }
 
 /* A marker is judged without its last slash. */
@@ -86,7 +110,9 @@ static bool is_safe(const char *relative, bool is_marker)
 	return name && object_list_is_safe(name);
 }
 
-static int visit_page(const struct object_xml_list *page, const char *prefix, bool want_markers,
+enum want { WANT_FILES, WANT_MARKERS, WANT_ALL };
+
+static int visit_page(const struct object_xml_list *page, const char *prefix, enum want want,
 		      int (*visit)(void *context, const char *relative, int64_t size,
 				   struct error *err),
 		      void *context, struct error *err)
@@ -102,9 +128,10 @@ static int visit_page(const struct object_xml_list *page, const char *prefix, bo
 					 key, prefix);
 		/* What some tools leave to make a directory visible. */
 		is_marker = *key == '\0' || text_has_suffix(key, "/");
-		if (is_marker && (!want_markers || *relative == '\0'))
+		if (is_marker &&
+		    (want == WANT_FILES || (want == WANT_MARKERS && *relative == '\0')))
 			continue;
-		if (!is_safe(relative, is_marker))
+		if (want != WANT_ALL && !is_safe(relative, is_marker))
 			return error_set(err, -EBADMSG, "illegal object key '%s'", key);
 		r = visit(context, relative, page->entries[i].size, err);
 		if (r < 0)
@@ -152,7 +179,7 @@ static int check_progress(struct mark *mark, const struct object_xml_list *page,
 	return mark->token && (mark->key || !key) ? 0 : error_set(err, -ENOMEM, "out of memory");
 }
 
-int object_list(struct object_client *client, const char *prefix,
+static int list(struct object_client *client, const char *prefix, enum want want,
 		int (*visit)(void *context, const char *relative, int64_t size, struct error *err),
 		void *context, struct error *err)
 {
@@ -169,20 +196,38 @@ int object_list(struct object_client *client, const char *prefix,
 			break;
 		}
 		if (page.is_truncated)
+			r = find_marker(client, &page, err);
+		if (r == 0 && page.is_truncated)
 			r = check_progress(&mark, &page, err);
 		if (r < 0)
 			error_prefix(err, r, "list objects of %s below '%s'", client->bucket,
 				     prefix);
 		is_any |= page.count > 0;
 		if (r == 0)
-			r = visit_page(&page, prefix, client->protocol->has_markers, visit, context,
-				       err);
+			r = visit_page(&page, prefix, want, visit, context, err);
 		free(token);
 		token = TAKE_PTR(page.next_token);
-		object_xml_list_done(
-			&(struct object_xml_list){ .entries = page.entries, .count = page.count });
+		object_xml_list_done(&(struct object_xml_list){ .entries = page.entries,
+								.count = page.count,
+								.next_marker = page.next_marker });
 	}
 	if (r == 0 && !is_any)
 		return error_set(err, -ENOENT, "The specified key does not exist.");
 	return r;
+}
+
+int object_list(struct object_client *client, const char *prefix,
+		int (*visit)(void *context, const char *relative, int64_t size, struct error *err),
+		void *context, struct error *err)
+{
+	return list(client, prefix, client->protocol->has_markers ? WANT_MARKERS : WANT_FILES,
+		    visit, context, err);
+}
+
+int object_list_all(struct object_client *client, const char *prefix,
+		    int (*visit)(void *context, const char *relative, int64_t size,
+				 struct error *err),
+		    void *context, struct error *err)
+{
+	return list(client, prefix, WANT_ALL, visit, context, err);
 }

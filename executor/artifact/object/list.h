@@ -12,6 +12,13 @@ int object_list(struct object_client *client, const char *prefix,
 		int (*visit)(void *context, const char *relative, int64_t size, struct error *err),
 		void *context, struct error *err);
 
+/* The same with every key as it is: markers, that of the prefix too (relative is "" then), and names that
+ * no file can have. */
+int object_list_all(struct object_client *client, const char *prefix,
+		    int (*visit)(void *context, const char *relative, int64_t size,
+				 struct error *err),
+		    void *context, struct error *err);
+
 /* True for a relative name of a file that stays below where it is put: no empty component, none
  * that is "..", and not "." at the end. */
 bool object_list_is_safe(const char *relative);

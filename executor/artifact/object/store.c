@@ -5,6 +5,7 @@
 #include "executor/artifact/object/list.h"
 #include "executor/artifact/object/put_file.h"
 #include "executor/artifact/object/put_stream.h"
+#include "executor/artifact/object/remove.h"
 #include "executor/base/cleanup.h"
 #include "executor/base/path.h"
 #include "executor/base/text.h"
@@ -131,4 +132,17 @@ void object_store_put_stream_done(struct store *base, struct writer *writer)
 {
 	(void)base;
 	object_put_stream_done(writer);
+}
+
+/* --- Removing --------------------------------------------------------------------------------- */
+
+int object_store_remove(struct store *base, const char *relative, struct error *err)
+{
+	struct object_client *client = client_of(base);
+	_cleanup_free_ char *key = NULL;
+	int r = check_key(client, err);
+
+	if (r == 0)
+		r = key_below(client, relative, "", &key, err);
+	return r < 0 ? r : object_remove(client, key, err);
 }

@@ -25,3 +25,4 @@ int object_store_put_directory(struct store *store, const char *relative, struct
 int object_store_put_stream(struct store *store, const char *name, struct writer **ret,
 			    struct error *err);
 void object_store_put_stream_done(struct store *store, struct writer *writer);
+int object_store_remove(struct store *store, const char *relative, struct error *err);

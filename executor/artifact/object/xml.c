@@ -1,130 +1,21 @@
 #include "executor/artifact/object/xml.h"
 
+#include "executor/artifact/object/xml_walk.h"
+#include "executor/artifact/secret.h"
 #include "executor/base/buffer.h"
 #include "executor/base/cleanup.h"
 #include "executor/base/clock.h"
 #include "executor/base/text.h"
 
 #include <errno.h>
-#include <expat.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Elements are known by their path ("ListBucketResult/Contents/Key"). Longer paths than ours are
- * not needed, but must not fail: a server may say more than we ask. */
-#define PATH_BYTES_MAX 512
-
-struct walk {
-	XML_Parser parser;
-	/* Called at the end of every element with its path and the characters directly inside. A
-	 * negative errno ends the walk. */
-	int (*end)(void *context, const char *path, const char *text);
-	void *context;
-	char path[PATH_BYTES_MAX];
-	unsigned depth;
-	struct buffer text;
-	int result;
-	const char *reason;
-};
-
-static void stop(struct walk *walk, int result, const char *reason)
+static int take_text(char **to, const char *text)
 {
-	if (walk->result == 0) {
-		walk->result = result;
-		walk->reason = reason;
-	}
-	XML_StopParser(walk->parser, XML_FALSE);
-}
-
-static void on_doctype(void *context, const XML_Char *name, const XML_Char *system_id,
-		       const XML_Char *public_id, int has_internal_subset)
-{
-	(void)name;
-	(void)system_id;
-	(void)public_id;
-	(void)has_internal_subset;
-	stop(context, -EBADMSG, "a document type declaration");
-}
-
-static void on_start(void *context, const XML_Char *name, const XML_Char **attributes)
-{
-	struct walk *walk = context;
-	size_t size = strlen(walk->path), length = strlen(name);
-
-	(void)attributes;
-	buffer_reset(&walk->text);
-	if (++walk->depth > OBJECT_XML_DEPTH_MAX || size + length + 2 > sizeof(walk->path)) {
-		stop(walk, -EBADMSG, "nested too deeply");
-		return;
-	}
-	if (size > 0)
-		walk->path[size++] = '/';
-	memcpy(walk->path + size, name, length + 1);
-}
-
-static void on_text(void *context, const XML_Char *s, int size)
-{
-	struct walk *walk = context;
-	int r = buffer_append(&walk->text, s, (size_t)size);
-
-	if (r < 0)
-		stop(walk, r == -EMSGSIZE ? -EBADMSG : r, "an element is too long");
-}
-
-static void on_end(void *context, const XML_Char *name)
-{
-	struct walk *walk = context;
-	char *slash;
-	int r;
-
-	(void)name;
-	if (walk->result < 0)
-		return;
-	r = walk->end(walk->context, walk->path, buffer_string(&walk->text));
-	buffer_reset(&walk->text);
-	if (r < 0) {
-		stop(walk, r, "unexpected content");
-		return;
-	}
-	slash = strrchr(walk->path, '/');
-	*(slash ? slash : walk->path) = '\0';
-	walk->depth--;
-}
-
-/* Parses all of it. `root` is the name of the document for messages. */
-static int walk_document(const char *data, size_t size, const char *root,
-			 int (*end)(void *context, const char *path, const char *text),
-			 void *context, struct error *err)
-{
-	struct walk walk = {
-		.parser = XML_ParserCreate(NULL),
-		.end = end,
-		.context = context,
-		.text = BUFFER_INIT(OBJECT_XML_TEXT_MAX),
-	};
-
-	if (!walk.parser)
-		return error_set(err, -ENOMEM, "out of memory");
-	XML_SetUserData(walk.parser, &walk);
-	XML_SetElementHandler(walk.parser, on_start, on_end);
-	XML_SetCharacterDataHandler(walk.parser, on_text);
-	XML_SetStartDoctypeDeclHandler(walk.parser, on_doctype);
-	if (size > INT_MAX) {
-		walk.result = -EBADMSG;
-		walk.reason = "too large";
-	} else if (XML_Parse(walk.parser, data, (int)size, 1) != XML_STATUS_OK &&
-		   walk.result == 0) {
-		/* Also how a document that was cut off looks. */
-		walk.result = -EBADMSG;
-		walk.reason = XML_ErrorString(XML_GetErrorCode(walk.parser));
-	}
-	XML_ParserFree(walk.parser);
-	buffer_done(&walk.text);
-	if (walk.result < 0)
-		return error_set(err, walk.result, "unreadable %s document: %s", root,
-				 walk.result == -ENOMEM ? "out of memory" : walk.reason);
-	return 0;
+	free(*to);
+	*to = strdup(text);
+	return *to ? 0 : -ENOMEM;
 }
 
 /* --- Error -------------------------------------------------------------------------------- */
@@ -144,6 +35,9 @@ static int on_error_element(void *context, const char *path, const char *text)
 {
 	struct object_xml_error *error = context;
 
+	/* Where STS wraps it. */
+	if (text_has_prefix(path, "ErrorResponse/"))
+		path += strlen("ErrorResponse/");
 	if (strcmp(path, "Error/Code") == 0)
 		copy_printable(error->code, sizeof(error->code), text);
 	else if (strcmp(path, "Error/Message") == 0)
@@ -165,7 +59,7 @@ bool object_xml_parse_error(const char *data, size_t size, struct object_xml_err
 	if (size == 0)
 		return false;
 	/* What was understood before a cut or an oddity still tells what went wrong. */
-	(void)walk_document(data, size, "Error", on_error_element, ret, NULL);
+	(void)xml_walk(data, size, "Error", on_error_element, ret, NULL);
 	return ret->code[0] != '\0';
 }
 
@@ -183,6 +77,7 @@ void object_xml_list_done(struct object_xml_list *list)
 		free(list->entries[i].key);
 	free(list->entries);
 	free(list->next_token);
+	free(list->next_marker);
 	*list = (struct object_xml_list){ 0 };
 }
 
@@ -235,9 +130,11 @@ static int on_list_element(void *context, const char *path, const char *text)
 	} else if (strcmp(path, "ListBucketResult/EncodingType") == 0) {
 		parse->is_encoded = strcmp(text, "url") == 0;
 	} else if (strcmp(path, "ListBucketResult/NextContinuationToken") == 0) {
-		free(list->next_token);
-		list->next_token = strdup(text);
-		return list->next_token ? 0 : -ENOMEM;
+		return take_text(&list->next_token, text);
+	} else if (strcmp(path, "ListBucketResult/Marker") == 0) {
+		list->is_v1 = true;
+	} else if (strcmp(path, "ListBucketResult/NextMarker") == 0) {
+		return take_text(&list->next_marker, text);
 	} else if (text_has_prefix(path, contents)) {
 		const char *field = path + sizeof(contents) - 1;
 
@@ -259,26 +156,113 @@ int object_xml_parse_list(const char *data, size_t size, struct object_xml_list 
 	int r;
 
 	*ret = (struct object_xml_list){ 0 };
-	r = walk_document(data, size, "ListBucketResult", on_list_element, &parse, err);
+	r = xml_walk(data, size, "ListBucketResult", on_list_element, &parse, err);
 	if (r == 0 && !parse.is_list)
 		r = error_set(err, -EBADMSG, "the answer is no ListBucketResult document");
 	for (size_t i = 0; i < ret->count && r == 0 && parse.is_encoded; i++)
 		if (object_url_decode(ret->entries[i].key) < 0)
 			r = error_set(err, -EBADMSG, "illegal object key '%s' in a listing",
 				      ret->entries[i].key);
+	if (r == 0 && parse.is_encoded && ret->next_marker &&
+	    object_url_decode(ret->next_marker) < 0)
+		r = error_set(err, -EBADMSG, "illegal NextMarker in a listing");
 	if (r < 0)
 		object_xml_list_done(ret);
 	return r;
 }
 
-/* --- Multipart uploads ---------------------------------------------------------------------- */
+/* --- Deletions -------------------------------------------------------------------------------- */
 
-static int take_text(char **to, const char *text)
+struct delete_parse {
+	struct object_xml_list *list;
+	bool is_result;
+};
+
+static int on_delete_element(void *context, const char *path, const char *text)
 {
-	free(*to);
-	*to = strdup(text);
-	return *to ? 0 : -ENOMEM;
+	struct delete_parse *parse = context;
+	int r;
+
+	if (strcmp(path, "DeleteResult") == 0)
+		parse->is_result = true;
+	if (strcmp(path, "DeleteResult/Error/Key") != 0)
+		return 0;
+	r = add_entry(parse->list);
+	return r < 0 ? r : take_text(&parse->list->entries[parse->list->count - 1].key, text);
 }
+
+int object_xml_parse_deleted(const char *data, size_t size, struct object_xml_list *ret,
+			     struct error *err)
+{
+	struct delete_parse parse = { .list = ret };
+	int r;
+
+	*ret = (struct object_xml_list){ 0 };
+	r = xml_walk(data, size, "DeleteResult", on_delete_element, &parse, err);
+	if (r == 0 && !parse.is_result)
+		r = error_set(err, -EBADMSG, "the answer is no DeleteResult document");
+	if (r < 0)
+		object_xml_list_done(ret);
+	return r;
+}
+
+/* --- Keys --------------------------------------------------------------------------------------- */
+
+struct keys_parse {
+	char *access_key, *secret_key, *token, *expiration;
+};
+
+static int on_keys_element(void *context, const char *path, const char *text)
+{
+	struct keys_parse *parse = context;
+	const char *inner = strstr(path, "Result/Credentials/");
+
+	if (!inner)
+		return 0;
+	inner += strlen("Result/Credentials/");
+	if (strcmp(inner, "AccessKeyId") == 0)
+		return take_text(&parse->access_key, text);
+	if (strcmp(inner, "SecretAccessKey") == 0)
+		return take_text(&parse->secret_key, text);
+	if (strcmp(inner, "SessionToken") == 0)
+		return take_text(&parse->token, text);
+	if (strcmp(inner, "Expiration") == 0)
+		return take_text(&parse->expiration, text);
+	return 0;
+}
+
+static int take_keys(const struct keys_parse *parse, struct object_keys *ret, struct error *err)
+{
+	int64_t expires_s;
+	int r;
+
+	if (!parse->access_key || !parse->secret_key || !parse->token || !parse->expiration ||
+	    clock_parse_rfc3339(parse->expiration, &expires_s) < 0)
+		return error_set(err, -EBADMSG,
+				 "the answer lacks AccessKeyId, SecretAccessKey, SessionToken or "
+				 "Expiration");
+	r = object_keys_set(ret, parse->access_key, parse->secret_key, parse->token, err);
+	ret->expires_s = expires_s;
+	return r;
+}
+
+int object_xml_parse_keys(const char *data, size_t size, struct object_keys *ret, struct error *err)
+{
+	struct keys_parse parse = { 0 };
+	int r;
+
+	*ret = (struct object_keys){ 0 };
+	r = xml_walk(data, size, "Credentials", on_keys_element, &parse, err);
+	if (r == 0)
+		r = take_keys(&parse, ret, err);
+	free(parse.access_key);
+	secret_free_string(parse.secret_key);
+	secret_free_string(parse.token);
+	free(parse.expiration);
+	return r;
+}
+
+/* --- Multipart uploads ---------------------------------------------------------------------- */
 
 static int on_upload_element(void *context, const char *path, const char *text)
 {
@@ -290,8 +274,7 @@ static int on_upload_element(void *context, const char *path, const char *text)
 int object_xml_parse_upload(const char *data, size_t size, char **ret_id, struct error *err)
 {
 	char *id = NULL;
-	int r = walk_document(data, size, "InitiateMultipartUploadResult", on_upload_element, &id,
-			      err);
+	int r = xml_walk(data, size, "InitiateMultipartUploadResult", on_upload_element, &id, err);
 
 	if (r == 0 && (!id || *id == '\0'))
 		r = error_set(err, -EBADMSG, "the answer names no UploadId");
@@ -367,8 +350,8 @@ int object_xml_parse_complete(const char *data, size_t size, char etag[STORE_ETA
 			      struct error *err)
 {
 	_cleanup_free_ char *text = NULL;
-	int r = walk_document(data, size, "CompleteMultipartUploadResult", on_complete_element,
-			      &text, err);
+	int r = xml_walk(data, size, "CompleteMultipartUploadResult", on_complete_element, &text,
+			 err);
 
 	if (r < 0)
 		return r;
@@ -393,7 +376,7 @@ static int on_bucket_element(void *context, const char *path, const char *text)
 int object_xml_parse_first_bucket(const char *data, size_t size, char **ret_name, struct error *err)
 {
 	char *name = NULL;
-	int r = walk_document(data, size, "ListAllMyBucketsResult", on_bucket_element, &name, err);
+	int r = xml_walk(data, size, "ListAllMyBucketsResult", on_bucket_element, &name, err);
 
 	if (r == 0 && !name) {
 		name = strdup("");
@@ -465,7 +448,7 @@ int object_xml_parse_rules(const char *data, size_t size, struct object_xml_rule
 	int r;
 
 	*ret = (struct object_xml_rules){ 0 };
-	r = walk_document(data, size, "LifecycleConfiguration", on_rule_element, &parse, err);
+	r = xml_walk(data, size, "LifecycleConfiguration", on_rule_element, &parse, err);
 	free(parse.id);
 	if (r == 0 && locate_rules(data, size, ret) < 0)
 		r = error_set(err, -EBADMSG, "unreadable LifecycleConfiguration document");
@@ -488,7 +471,7 @@ int object_xml_parse_location(const char *data, size_t size, char region[OBJECT_
 {
 	_cleanup_free_ char *text = NULL;
 	const char *name;
-	int r = walk_document(data, size, "LocationConstraint", on_location_element, &text, err);
+	int r = xml_walk(data, size, "LocationConstraint", on_location_element, &text, err);
 
 	if (r < 0)
 		return r;

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "executor/artifact/object/keys.h"
 #include "executor/artifact/object/url.h"
 #include "executor/artifact/store.h"
 #include "executor/base/buffer.h"
@@ -35,7 +36,7 @@ struct object_xml_error {
 /* False if the bytes are no Error document. */
 bool object_xml_parse_error(const char *data, size_t size, struct object_xml_error *ret);
 
-/* ListBucketResult of ListObjectsV2, one page. */
+/* ListBucketResult, one page. */
 struct object_xml_list {
 	struct object_xml_entry {
 		char *key; /* decoded */
@@ -45,10 +46,21 @@ struct object_xml_list {
 	size_t capacity;
 	bool is_truncated;
 	char *next_token; /* NULL = none */
+	/* The answer is one of ListObjects (version 1), also if version 2 was asked for. */
+	bool is_v1;
+	char *next_marker; /* decoded; NULL = none: the last key is it */
 };
 int object_xml_parse_list(const char *data, size_t size, struct object_xml_list *ret,
 			  struct error *err);
 void object_xml_list_done(struct object_xml_list *list);
+
+/* The keys of the Errors of a DeleteResult; sizes are -1. */
+int object_xml_parse_deleted(const char *data, size_t size, struct object_xml_list *ret,
+			     struct error *err);
+
+/* The Credentials of an answer of STS. */
+int object_xml_parse_keys(const char *data, size_t size, struct object_keys *ret,
+			  struct error *err);
 
 /* InitiateMultipartUploadResult/UploadId; the caller frees it. */
 int object_xml_parse_upload(const char *data, size_t size, char **ret_id, struct error *err);

@@ -3,6 +3,7 @@
 #include "executor/artifact/object/field.h"
 #include "executor/artifact/object/url.h"
 #include "executor/artifact/secret.h"
+#include "executor/base/cleanup.h"
 #include "executor/base/text.h"
 
 #include <arpa/inet.h>
@@ -22,9 +23,9 @@ void s3_config_done(struct s3_config *config)
 	free(config->key);
 	free(config->region);
 	secret_free(config->ca_pem, config->ca_pem_size);
-	secret_free_string(config->credentials.access_key);
-	secret_free_string(config->credentials.secret_key);
-	secret_free_string(config->credentials.session_token);
+	free(config->role_arn);
+	object_keys_done(&config->keys);
+	s3_sse_done(&config->sse);
 	*config = (struct s3_config){ 0 };
 }
 
@@ -87,10 +88,10 @@ static int check_bucket(const char *bucket, struct error *err)
 	return 0;
 }
 
-static int read_credentials(struct s3_config *config, struct json_object *location,
-			    const char *directory, struct error *err)
+static int read_keys(struct s3_config *config, struct json_object *location, const char *directory,
+		     struct error *err)
 {
-	struct s3_credentials *to = &config->credentials;
+	struct object_keys *to = &config->keys;
 	int r = secret_read(directory, location, "accessKeySecret", true, &to->access_key, NULL,
 			    err);
 
@@ -98,22 +99,42 @@ static int read_credentials(struct s3_config *config, struct json_object *locati
 		r = secret_read(directory, location, "secretKeySecret", true, &to->secret_key, NULL,
 				err);
 	if (r == 0)
-		r = secret_read(directory, location, "sessionTokenSecret", true, &to->session_token,
-				NULL, err);
+		r = secret_read(directory, location, "sessionTokenSecret", true, &to->token, NULL,
+				err);
 	if (r < 0)
 		return r;
-	if (field_has_control(to->access_key) || field_has_control(to->session_token))
+	if (to->token && *to->token == '\0')
+		secret_free_string(TAKE_PTR(to->token));
+	if (field_has_control(to->access_key) || field_has_control(to->token))
 		return error_set(
 			err, -EINVAL,
 			"accessKeySecret or sessionTokenSecret contains control characters");
-	if (to->access_key && *to->access_key && to->secret_key && *to->secret_key)
+	return 0;
+}
+
+static int find_keys(struct s3_config *config, struct json_object *location, const char *directory,
+		     struct error *err)
+{
+	bool want_sdk, has_access_key, has_secret_key;
+	int r = field_copy(location, "roleARN", &config->role_arn, err);
+
+	if (r == 0)
+		r = field_bool(location, "useSDKCreds", &want_sdk, err);
+	if (r == 0)
+		r = read_keys(config, location, directory, err);
+	if (r < 0)
+		return r;
+	has_access_key = config->keys.access_key && *config->keys.access_key;
+	has_secret_key = config->keys.secret_key && *config->keys.secret_key;
+	if (has_access_key && has_secret_key)
 		return 0;
-	return error_set(
-		err, -EINVAL,
-		"no static credentials: accessKeySecret and secretKeySecret are required%s",
-		json_get(location, "roleARN") || json_get(location, "useSDKCreds") ?
-			" (roleARN and useSDKCreds are not supported)" :
-			"");
+	if (has_access_key != has_secret_key)
+		return error_set(err, -EINVAL,
+				 "accessKeySecret and secretKeySecret belong together: one of them "
+				 "is missing or empty");
+	object_keys_done(&config->keys);
+	config->keys_from = *config->role_arn || want_sdk ? S3_KEYS_SDK : S3_KEYS_IAM;
+	return 0;
 }
 
 static int read_ca(struct s3_config *config, struct json_object *location, const char *directory,
@@ -134,7 +155,6 @@ static int parse_options(struct s3_config *config, struct json_object *location,
 {
 	struct json_object *bucket = json_get(location, "createBucketIfNotPresent");
 	const char *style = json_get_string(location, "addressingStyle", "");
-	bool want_encryption = false;
 	int r;
 
 	if (strcmp(style, "path") == 0)
@@ -145,13 +165,7 @@ static int parse_options(struct s3_config *config, struct json_object *location,
 	r = field_bool(bucket, "objectLocking", &config->want_object_locking, err);
 	if (r < 0)
 		return error_prefix(err, r, "createBucketIfNotPresent");
-	r = field_bool(json_get(location, "encryptionOptions"), "enableEncryption",
-		       &want_encryption, err);
-	if (r == 0 && want_encryption)
-		r = error_set(err, -EINVAL,
-			      "enableEncryption: server side encryption cannot be asked for here; "
-			      "leave it out, or set a default encryption on the bucket");
-	return r < 0 ? error_prefix(err, r, "encryptionOptions") : 0;
+	return 0;
 }
 
 static int parse(struct s3_config *config, struct json_object *location, const char *directory,
@@ -176,7 +190,10 @@ static int parse(struct s3_config *config, struct json_object *location, const c
 	if (r == 0)
 		r = parse_options(config, location, err);
 	if (r == 0)
-		r = read_credentials(config, location, directory, err);
+		r = find_keys(config, location, directory, err);
+	if (r == 0)
+		r = s3_sse_parse(&config->sse, json_get(location, "encryptionOptions"),
+				 config->is_insecure, directory, err);
 	if (r == 0 && !config->is_insecure)
 		r = read_ca(config, location, directory, err);
 	return r;

@@ -4,6 +4,8 @@
  */
 #pragma once
 
+#include "executor/artifact/object/keys.h"
+#include "executor/artifact/s3/sse.h"
 #include "executor/base/error.h"
 #include "executor/json/json.h"
 
@@ -12,10 +14,11 @@
 
 enum s3_addressing { S3_ADDRESSING_AUTO, S3_ADDRESSING_PATH, S3_ADDRESSING_VIRTUAL };
 
-struct s3_credentials {
-	char *access_key;
-	char *secret_key;
-	char *session_token; /* NULL = none */
+/* What requests are signed with. */
+enum s3_keys {
+	S3_KEYS_STATIC, /* the location's secrets */
+	S3_KEYS_SDK, /* roleARN or useSDKCreds: what AWS's SDKs find */
+	S3_KEYS_IAM, /* the location says nothing: what the pod or the machine was given */
 };
 
 struct s3_config {
@@ -25,7 +28,10 @@ struct s3_config {
 	char *region; /* "" = to be found out */
 	char *ca_pem; /* NULL = the system's roots */
 	size_t ca_pem_size;
-	struct s3_credentials credentials;
+	enum s3_keys keys_from;
+	struct object_keys keys; /* S3_KEYS_STATIC */
+	char *role_arn; /* S3_KEYS_SDK: to be assumed; "" = none */
+	struct s3_sse sse;
 	enum s3_addressing addressing;
 	bool is_insecure; /* http, not https */
 	bool want_bucket; /* create it if it is not there */

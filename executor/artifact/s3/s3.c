@@ -9,6 +9,7 @@
 struct s3_store {
 	struct object_store base; /* first */
 	struct s3_client client;
+	struct store_cache *own_cache; /* where the process has none */
 };
 
 static void s3_close(struct store *base)
@@ -17,8 +18,8 @@ static void s3_close(struct store *base)
 
 	if (!self)
 		return;
-	object_client_done(&self->client.base);
-	s3_config_done(&self->client.config);
+	s3_client_done(&self->client);
+	store_cache_free(self->own_cache);
 	free(self);
 }
 
@@ -37,6 +38,14 @@ static int s3_open(const struct store_context *context, struct json_object *loca
 	r = object_client_init(&client->base, &s3_protocol, context, err);
 	if (r == 0)
 		r = s3_config_parse(&client->config, location, context->secret_directory, err);
+	if (r == 0)
+		r = s3_labels_from_environment(&client->labels, err);
+	if (r == 0 && !context->cache) {
+		self->own_cache = store_cache_new();
+		r = self->own_cache ? 0 : error_set(err, -ENOMEM, "out of memory");
+	}
+	if (r == 0)
+		r = s3_client_share(client, context->cache ? context->cache : self->own_cache, err);
 	if (r < 0) {
 		s3_close(&self->base.store);
 		return r;
@@ -58,4 +67,5 @@ const struct store_operations s3_store_operations = {
 	.put_file = object_store_put_file,
 	.put_stream = object_store_put_stream,
 	.put_stream_done = object_store_put_stream_done,
+	.remove = object_store_remove,
 };

@@ -75,8 +75,7 @@ bool s3_url_host_region(const char *host, char region[OBJECT_REGION_MAX])
 	return true;
 }
 
-/* An S3 service of Amazon's, not a load balancer or a machine of a user there. */
-static bool is_amazon(const char *host)
+bool s3_url_is_amazon(const char *host)
 {
 	char region[OBJECT_REGION_MAX];
 	const char *suffix;
@@ -95,9 +94,10 @@ static int append_host(struct buffer *out, const char *host, const char *region)
 	const char *suffix;
 	size_t size;
 
-	if (!is_amazon(host) || !amazon_host(host, &size, &suffix) || is_private_link(suffix) ||
-	    *region == '\0' || strchr(host, ':') || memmem(host, size, "fips", 4) ||
-	    memmem(host, size, "outposts", 8) || memmem(host, size, "s3express", 9))
+	if (!s3_url_is_amazon(host) || !amazon_host(host, &size, &suffix) ||
+	    is_private_link(suffix) || *region == '\0' || strchr(host, ':') ||
+	    memmem(host, size, "fips", 4) || memmem(host, size, "outposts", 8) ||
+	    memmem(host, size, "s3express", 9))
 		return buffer_append_string(out, host);
 	return buffer_append_format(out, "s3%s.%s%s", strstr(region, "-iso") ? "" : ".dualstack",
 				    region, suffix);
@@ -120,7 +120,7 @@ static bool is_virtual(const struct s3_target *target)
 		return false;
 	memcpy(bare, config->host, size);
 	bare[size] = '\0';
-	return is_amazon(bare) || strcmp(bare, "storage.googleapis.com") == 0 ||
+	return s3_url_is_amazon(bare) || strcmp(bare, "storage.googleapis.com") == 0 ||
 	       text_has_suffix(bare, ".aliyuncs.com");
 }
 

@@ -22,3 +22,6 @@ int s3_url_build(struct object_url *url, const struct s3_target *target);
 /* The region that an Amazon endpoint names, copied into `region`; false if it names none (also
  * every other host). Source: AWS General Reference, "Amazon S3 endpoints and quotas". */
 bool s3_url_host_region(const char *host, char region[OBJECT_REGION_MAX]);
+
+/* An S3 service of Amazon's, not a load balancer or a machine of a user there. */
+bool s3_url_is_amazon(const char *host);

@@ -1,0 +1,43 @@
+#include "executor/artifact/object/keys.h"
+
+#include "executor/artifact/object/field.h"
+#include "executor/artifact/secret.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+void object_keys_done(struct object_keys *keys)
+{
+	secret_free_string(keys->access_key);
+	secret_free_string(keys->secret_key);
+	secret_free_string(keys->token);
+	*keys = (struct object_keys){ 0 };
+}
+
+int object_keys_check(const struct object_keys *keys, struct error *err)
+{
+	if (field_has_control(keys->access_key) || field_has_control(keys->token))
+		return error_set(err, -EINVAL, "access key or token contains control characters");
+	return 0;
+}
+
+int object_keys_set(struct object_keys *keys, const char *access_key, const char *secret_key,
+		    const char *token, struct error *err)
+{
+	int r;
+
+	*keys = (struct object_keys){ 0 };
+	if (*access_key == '\0' || *secret_key == '\0')
+		return error_set(err, -EINVAL, "the access key or its secret is missing");
+	keys->access_key = strdup(access_key);
+	keys->secret_key = strdup(secret_key);
+	keys->token = *token ? strdup(token) : NULL;
+	if (!keys->access_key || !keys->secret_key || (*token && !keys->token))
+		r = error_set(err, -ENOMEM, "out of memory");
+	else
+		r = object_keys_check(keys, err);
+	if (r < 0)
+		object_keys_done(keys);
+	return r;
+}
