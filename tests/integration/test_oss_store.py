@@ -149,6 +149,20 @@ def test_markers_are_made(store: Store, oss: OssServer) -> None:
     assert {key: item.data for key, item in oss.objects(BUCKET).items()} == {"d/": b"", "d/a/b/": b""}
 
 
+@pytest.mark.parametrize("version", [1, 4])
+def test_remove(store: Store, oss: OssServer, version: int) -> None:
+    """The object if there is one, else what is below it, markers too; never a sibling."""
+    store.env = V4 if version == 4 else {}
+    for key in ("d", "d/", "d/a", "d/sub/", "d/sub/b", "d2/a", "d.tgz"):
+        oss.put(BUCKET, key, b"x")
+    store.good("d", "remove", "")
+    assert set(oss.objects(BUCKET)) == {"d/", "d/a", "d/sub/", "d/sub/b", "d2/a", "d.tgz"}
+    store.good("d", "remove", "")
+    assert set(oss.objects(BUCKET)) == {"d2/a", "d.tgz"}
+    store.good("d", "remove", "")
+    assert "NoSuchBucket" in store.bad("d", "remove", "", bucket="another").error
+
+
 def test_keys_that_leave(store: Store, oss: OssServer) -> None:
     for key in ("d/../x", "d//x", "d/x/../"):
         oss.objects(BUCKET).clear()

@@ -5,8 +5,11 @@
 #include "executor/artifact/oss/credentials.h"
 #include "executor/artifact/oss/go_text.h"
 #include "executor/artifact/oss/lifecycle.h"
+#include "executor/http/digest.h"
 
 #include <string.h>
+
+#define ERROR_HEADER_MAX 4096
 
 int oss_client_make_ready(struct object_client *base, struct error *err)
 {
@@ -97,6 +100,17 @@ static void explain(const struct object_client *base, const struct object_call *
 				  "OSS_REGION would");
 }
 
+/* The document that HEAD has no room for stands in a header (OSS API reference, HeadObject). */
+static void read_failure(const struct http_response *response, struct object_xml_error *error)
+{
+	_cleanup_buffer_ struct buffer document = BUFFER_INIT(ERROR_HEADER_MAX);
+	char header[ERROR_HEADER_MAX];
+	const char *value = http_response_header(response, "x-oss-err", header, sizeof(header));
+
+	if (value && digest_base64_decode(value, strlen(value), &document) == 0)
+		object_xml_parse_error(buffer_string(&document), document.size, error);
+}
+
 const struct object_protocol oss_protocol = {
 	.type = "oss",
 	.make_ready = oss_client_make_ready,
@@ -105,6 +119,7 @@ const struct object_protocol oss_protocol = {
 	.judge = judge,
 	.explain = explain,
 	.put_as_go = oss_put_as_go,
+	.read_failure = read_failure,
 	.has_markers = true,
 	.checksum_header = "x-oss-hash-crc64ecma",
 };

@@ -64,4 +64,5 @@ const struct store_operations oss_store_operations = {
 	.put_directory = object_store_put_directory,
 	.put_stream = object_store_put_stream,
 	.put_stream_done = object_store_put_stream_done,
+	.remove = object_store_remove,
 };
