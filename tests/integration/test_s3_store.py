@@ -302,7 +302,9 @@ class Scripted:
                     scripted.seen.append(f"{self.command} {url.path} {' '.join(sorted(query))}".strip())
                     status, headers, body = answer(scripted, self.command, url.path, query)
                 data = body.encode()
+                self.server_version = headers.get("Server", "Scripted")
                 self.send_response(status)
+                headers = {name: value for name, value in headers.items() if name != "Server"}
                 for name, value in ({"Content-Length": str(len(data))} | headers).items():
                     self.send_header(name, value)
                 self.end_headers()
@@ -313,6 +315,9 @@ class Scripted:
 
             def date_time_string(self, timestamp: float | None = None) -> str:
                 return formatdate((timestamp or scripted.clock()), usegmt=True)
+
+            def version_string(self) -> str:
+                return self.server_version
 
             def log_message(self, *_arguments: Any) -> None:
                 pass
@@ -516,6 +521,8 @@ def test_unasked_part_of_an_object(tmp_path):
         (error(403, "AccessDenied", Region="ap-1"), ["us-east-1", "ap-1"]),
         (error(400, "AuthorizationHeaderMalformed", Region="ap-1"), ["us-east-1", "ap-1"]),
         (error(501, "NotImplemented"), ["us-east-1", "us-east-1"]),
+        ((501, {"Server": "AmazonSnowball"}, error(501, "NotImplemented")[2]), ["us-east-1", "snowball"]),
+        ((403, {"x-amz-bucket-region": "ap-1"}, error(403, "AccessDenied")[2]), ["us-east-1", "ap-1"]),
     ],
 )
 def test_region_lookup(tmp_path, answer, regions):
@@ -537,6 +544,95 @@ def test_region_in_a_header(tmp_path):
     with Scripted(script) as server:
         server.store(tmp_path).good("k", "get", tmp_path / "out")
         assert "/eu-9/s3/" in server.headers[1]["authorization"]
+
+
+def test_region_in_a_redirect(tmp_path):
+    """The region of the bucket's own host; any other place is not gone to."""
+    host = "my-bucket.s3.eu-9.amazonaws.com"
+
+    def script(scripted: Scripted, *_request: Any) -> Answer:
+        if len(scripted.seen) == 1:
+            return error(307, "TemporaryRedirect", Endpoint=host)
+        return 200, {"ETag": '"x"'}, "data"
+
+    with Scripted(script) as server:
+        server.store(tmp_path).good("k", "get", tmp_path / "out")
+        assert "/eu-9/s3/" in server.headers[1]["authorization"]
+    elsewhere = (307, {"Location": "http://127.0.0.1:1/"}, "")
+    with Scripted(lambda *_: elsewhere) as server:
+        assert "status 307" in server.store(tmp_path).bad("k", "get", tmp_path / "out").error
+        assert len(server.seen) == 1
+
+
+@pytest.mark.parametrize("marker", ["", "<NextMarker>b</NextMarker>"])
+def test_listing_of_old(tmp_path, marker):
+    """Version 1 in answer to version 2: the list goes on behind a key, without version 2."""
+
+    def script(_scripted: Scripted, _verb: str, _path: str, query: dict[str, str]) -> Answer:
+        is_first = not query.get("marker")
+        keys = ["d/a", "d/b&"] if is_first else ["d/c"]
+        items = "".join(f"<Contents><Key>{quote(k)}</Key><Size>1</Size></Contents>" for k in keys)
+        more = f"<Marker/><IsTruncated>{str(is_first).lower()}</IsTruncated>{marker if is_first else ''}"
+        return 200, {}, f"<ListBucketResult><EncodingType>url</EncodingType>{more}{items}</ListBucketResult>"
+
+    with Scripted(script) as server:
+        listed = server.store(tmp_path).good("d", "list").out.splitlines()[:-1]
+        assert listed == ["1 a", "1 b&", "1 c"]
+        assert server.seen[1].split()[2:] == ["encoding-type", "marker", "prefix"]
+
+
+def test_server_without_version_2(tmp_path):
+    def script(_scripted: Scripted, _verb: str, _path: str, query: dict[str, str]) -> Answer:
+        return error(501, "NotImplemented") if "list-type" in query else page("d/a")
+
+    with Scripted(script) as server:
+        assert server.store(tmp_path).good("d", "list").out.startswith("1 a\n")
+
+
+def test_remove_without_permission_to_look(tmp_path):
+    """As Argo does: the object alone."""
+
+    def script(_scripted: Scripted, verb: str, *_request: Any) -> Answer:
+        return (403, {}, "") if verb == "HEAD" else (204, {}, "")
+
+    with Scripted(script) as server:
+        server.store(tmp_path).good("k", "remove", "")
+        assert server.seen == ["HEAD /my-bucket/k", "DELETE /my-bucket/k"]
+
+
+def test_remove_of_some_is_refused(tmp_path):
+    """What a batch could not remove is tried, and told, by itself; nothing else is touched."""
+    failed = "<DeleteResult><Error><Key>%s</Key><Code>InternalError</Code></Error></DeleteResult>"
+    key = "d/b"
+
+    def script(scripted: Scripted, verb: str, path: str, _query: dict[str, str]) -> Answer:
+        if verb == "HEAD":
+            return 404, {}, ""
+        if verb == "GET":
+            return page("d/a", "d/b")
+        return (200, {}, failed % key) if verb == "POST" else error(403, "AccessDenied")
+
+    with Scripted(script) as server:
+        text = server.store(tmp_path).bad("d", "remove", "").error
+        assert "delete object my-bucket/d/b: " in text and "AccessDenied" in text
+        key = "other"
+        assert "was not to be deleted" in server.store(tmp_path).bad("d", "remove", "").error
+        assert not [line for line in server.seen if line.startswith("DELETE /my-bucket/other")]
+
+
+def test_content_md5_is_demanded(tmp_path):
+    make_file(tmp_path / "in", 10)
+
+    def script(scripted: Scripted, *_request: Any) -> Answer:
+        if "content-md5" not in {name.lower() for name in scripted.headers[-1]}:
+            text = "Content-MD5 OR x-amz-checksum- HTTP header is required"
+            answer = error(400, "InvalidRequest")
+            return answer[0], {}, answer[2].replace("told so", text)
+        return 200, {"ETag": '"x"'}, ""
+
+    with Scripted(script) as server:
+        result = server.store(tmp_path).good("k", "put-file", tmp_path / "in", "x", "")
+        assert result.attempts == 1
 
 
 def page(*keys: str, token: str | None = None, truncated: bool = False) -> Answer:

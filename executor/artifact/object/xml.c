@@ -324,8 +324,7 @@ int object_xml_find_upload(const char *data, size_t size, const struct object_xm
 			   char **ret_id, struct error *err)
 {
 	struct upload_search search = { .wanted = wanted };
-	int r = walk_document(data, size, "ListMultipartUploadsResult", on_listed_upload, &search,
-			      err);
+	int r = xml_walk(data, size, "ListMultipartUploadsResult", on_listed_upload, &search, err);
 
 	free(search.key);
 	free(search.id);
