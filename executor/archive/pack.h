@@ -10,9 +10,9 @@
  * Equal input gives equal bytes: entries are in lexical order within each directory, a directory
  * before its content; names are `top` and `top/…`, never absolute, never `./`. Content, modes
  * (setuid, setgid and sticky included), numeric owners, times in whole seconds and, in tar, users'
- * extended attributes are kept; hard
- * links become independent files; symbolic links inside are stored as they are, the one that the
- * caller names is followed.
+ * extended attributes are kept; hard links become independent files (Argo's executor leaves out
+ * the others when it loads), holes become zeros; symbolic links inside are stored as they are, the
+ * one that the caller names is followed.
  *
  * A user process may change the tree meanwhile. Nothing outside can be read by it: every step is
  * relative to an open directory and follows no link. What vanished or changed its type is left

@@ -64,6 +64,11 @@ static int count_entry(struct unpacker *self, struct error *err)
 	return hooks_check(&self->options->hooks, err);
 }
 
+static bool is_zeros(const char *data, size_t size)
+{
+	return size > 0 && data[0] == '\0' && memcmp(data, data + 1, size - 1) == 0;
+}
+
 static int write_part(int fd, const struct tar_part *part, const struct member *member,
 		      struct error *err)
 {
@@ -75,6 +80,10 @@ static int write_part(int fd, const struct tar_part *part, const struct member *
 	/* The reader ends content at its announced size; the room was measured by that. */
 	if (offset > member->size || size > member->size - offset)
 		return error_set(err, -EBADMSG, "tar: more content than announced");
+	/* The file is new, and gets its size at the end: a sparse one becomes sparse again, although
+	 * most archives spell out its holes. */
+	if (is_zeros(p, size))
+		return 0;
 	while (size > 0) {
 		ssize_t n = pwrite(fd, p, size, (off_t)offset);
 

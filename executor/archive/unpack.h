@@ -17,7 +17,7 @@
  *
  * Kept: permission bits of files (without setuid, setgid, sticky) and, at least 0755, of
  * directories; times; symbolic and hard links; users' extended attributes, where the file system
- * has them. Not kept: owners, other extended attributes, ACLs.
+ * has them; long runs of zeros become holes. Not kept: owners, other extended attributes, ACLs.
  * A later entry replaces an earlier file of the same name, but a symbolic link replaces nothing.
  */
 #pragma once

@@ -1,5 +1,6 @@
 #include "executor/archive/detect.h"
 #include "executor/archive/pack.h"
+#include "executor/archive/unpack.h"
 #include "executor/archive/zip_writer.h"
 #include "executor/base/cleanup.h"
 #include "executor/base/path.h"
@@ -559,6 +560,31 @@ static void cancelling_stops_it(void **state)
 	}
 }
 
+static void holes_come_back(void **state)
+{
+	struct unpack_options options = { .max_entries = 0 };
+	_cleanup_collector_ struct collector out;
+	struct memory_reader reader;
+	struct error err = ERROR_NONE;
+	struct stat st;
+	int fd;
+
+	(void)state;
+	put_file(sandbox_path("sparse/f"), "begin", 5, 0644);
+	fd = open(sandbox_path("sparse/f"), O_WRONLY | O_CLOEXEC);
+	assert_int_equal(pwrite(fd, "middle", 6, 5000000), 6);
+	assert_return_code(ftruncate(fd, 9000000), errno);
+	close(fd);
+	out = pack(PACK_TAR_GZ, DEFLATE_DEFAULT, sandbox_path("sparse"));
+	memory_reader_init(&reader, out.data.data, out.data.size);
+	if (unpack_tar(&reader.reader, sandbox_path("again"), &options, &err) < 0)
+		fail_msg("%s", err.message);
+	assert_same_tree(sandbox_path("sparse"), sandbox_path("again"), false);
+	assert_return_code(stat(sandbox_path("again/f"), &st), errno);
+	assert_int_equal(st.st_size, 9000000);
+	assert_true(st.st_blocks * 512 < 1000000);
+}
+
 static void too_deep_trees_name_the_limit(void **state)
 {
 	struct pack_options options = { .format = PACK_TAR_GZ, .level = 1 };
@@ -700,6 +726,7 @@ int main(void)
 		TEST(every_write_error_is_reported),
 		TEST(cancelling_stops_it),
 		TEST(too_deep_trees_name_the_limit),
+		TEST(holes_come_back),
 		TEST(racing_links_give_nothing_away),
 		TEST(archives_are_detected),
 	};
