@@ -12,6 +12,8 @@ struct zstd_state {
 	ZSTD_DCtx *context;
 	ZSTD_inBuffer in;
 	bool is_inside_frame;
+	unsigned long long announced; /* bytes of the frame, or ZSTD_CONTENTSIZE_UNKNOWN */
+	unsigned long long given;
 	bool is_full; /* the last call filled its output: more may come without new input */
 	char chunk[IN_BYTES];
 };
@@ -41,6 +43,17 @@ static int need_input(struct zstd_state *state, struct error *err)
 	return n > 0;
 }
 
+/* The library itself does not compare them when an empty block comes last. A header that has arrived
+ * in part only announces nothing. */
+static void begin_frame(struct zstd_state *state)
+{
+	state->announced = ZSTD_getFrameContentSize((const char *)state->in.src + state->in.pos,
+						    state->in.size - state->in.pos);
+	if (state->announced == ZSTD_CONTENTSIZE_ERROR)
+		state->announced = ZSTD_CONTENTSIZE_UNKNOWN;
+	state->given = 0;
+}
+
 static ssize_t frame_read(struct reader *base, void *data, size_t size, struct error *err)
 {
 	struct zstd_state *state = ((struct zstd_reader *)base)->state;
@@ -48,14 +61,21 @@ static ssize_t frame_read(struct reader *base, void *data, size_t size, struct e
 
 	while (out.pos == 0) {
 		int r = need_input(state, err);
-		size_t left;
+		size_t left, before = out.pos;
 
 		if (r <= 0)
 			return r;
+		if (!state->is_inside_frame)
+			begin_frame(state);
 		left = ZSTD_decompressStream(state->context, &out, &state->in);
 		if (ZSTD_isError(left))
 			return decompress_error(left, err);
 		state->is_inside_frame = left != 0;
+		state->given += out.pos - before;
+		if (left == 0 && state->announced != ZSTD_CONTENTSIZE_UNKNOWN &&
+		    state->given != state->announced)
+			return error_set(err, -EBADMSG,
+					 "zstd: the content is not as long as announced");
 		state->is_full = left != 0 && out.pos == out.size;
 	}
 	return (ssize_t)out.pos;
