@@ -5,6 +5,7 @@
 #include "executor/base/text.h"
 #include "executor/http/classify.h"
 #include "executor/http/digest.h"
+#include "executor/http/status_text.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -254,55 +255,6 @@ void web_request_done(struct web_request *request)
 
 /* --- an answer ---------------------------------------------------------------------------- */
 
-/* The reason phrases of RFC 9110, which HTTP/2 no longer sends. */
-static const char *phrase_of(int status)
-{
-	static const struct {
-		int status;
-		const char *phrase;
-	} phrases[] = {
-		{ 301, "Moved Permanently" },
-		{ 302, "Found" },
-		{ 303, "See Other" },
-		{ 304, "Not Modified" },
-		{ 307, "Temporary Redirect" },
-		{ 308, "Permanent Redirect" },
-		{ 400, "Bad Request" },
-		{ 401, "Unauthorized" },
-		{ 402, "Payment Required" },
-		{ 403, "Forbidden" },
-		{ 404, "Not Found" },
-		{ 405, "Method Not Allowed" },
-		{ 406, "Not Acceptable" },
-		{ 407, "Proxy Authentication Required" },
-		{ 408, "Request Timeout" },
-		{ 409, "Conflict" },
-		{ 410, "Gone" },
-		{ 411, "Length Required" },
-		{ 412, "Precondition Failed" },
-		{ 413, "Request Entity Too Large" },
-		{ 414, "Request URI Too Long" },
-		{ 415, "Unsupported Media Type" },
-		{ 416, "Requested Range Not Satisfiable" },
-		{ 417, "Expectation Failed" },
-		{ 422, "Unprocessable Entity" },
-		{ 423, "Locked" },
-		{ 425, "Too Early" },
-		{ 429, "Too Many Requests" },
-		{ 500, "Internal Server Error" },
-		{ 501, "Not Implemented" },
-		{ 502, "Bad Gateway" },
-		{ 503, "Service Unavailable" },
-		{ 504, "Gateway Timeout" },
-		{ 507, "Insufficient Storage" },
-	};
-
-	for (size_t i = 0; i < sizeof(phrases) / sizeof(*phrases); i++)
-		if (phrases[i].status == status)
-			return phrases[i].phrase;
-	return "";
-}
-
 /* Over what holds for all stores. */
 static const struct classify_row rows[] = {
 	{ .status = 401, .class = ERROR_EXPIRED_CREDENTIALS },
@@ -329,7 +281,7 @@ int web_client_judge(struct web_client *client, const char *what, bool is_get,
 {
 	int status = response->status;
 	enum error_class class = judge(client, is_get, status, retry);
-	const char *phrase = phrase_of(status);
+	const char *phrase = http_status_text(status);
 
 	if (status >= 200 && status <= 299)
 		return 0;
