@@ -45,6 +45,7 @@ struct bench {
 	struct http_client *http;
 	struct log log;
 	struct transfer_budget *budget;
+	struct pool *pool;
 	struct store_stored stored;
 	struct store_context context;
 	struct json_object *location;
@@ -65,11 +66,13 @@ static int bench_open(struct bench *bench, const char *type, const char *locatio
 	bench->http = http_client_new(bench->loop, &options, err);
 	if (!bench->http)
 		return err->code;
+	bench->pool = pool_new(bench->loop);
 	bench->budget = budget_new(BUDGET_CONNECTIONS, BUDGET_BYTES);
 	bench->context = (struct store_context){
 		.loop = bench->loop,
 		.http = bench->http,
 		.budget = bench->budget,
+		.pool = bench->pool,
 		.stored = &bench->stored,
 		.log = &bench->log,
 		.secret_directory = secrets,
@@ -88,6 +91,7 @@ static void bench_close(struct bench *bench)
 	budget_free(bench->budget);
 	json_free(bench->location);
 	store_cache_free(bench->context.cache);
+	pool_free(bench->pool);
 	http_client_free(bench->http);
 	event_loop_free(bench->loop);
 }

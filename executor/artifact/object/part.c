@@ -121,9 +121,8 @@ static void send_it(struct object_part *part)
 	int r;
 
 	part->error = ERROR_NONE;
-	r = object_sums_of(client, &part->call.body, &part->sums, &part->error);
-	if (r == 0)
-		r = client->protocol->prepare(client, &part->call, &part->request, &part->error);
+	part->is_summed = false;
+	r = client->protocol->prepare(client, &part->call, &part->request, &part->error);
 	if (r == 0) {
 		part->request.http.retry = &part->retry;
 		part->transfer = http_start(client->context.http, &part->request.http, on_answer,
@@ -134,6 +133,30 @@ static void send_it(struct object_part *part)
 	error_prefix(&part->error, part->error.code, "%s", part->description);
 	stop(part);
 	fail_attempt(part);
+}
+
+/* On a thread of the pool. */
+static void compute_sums(struct pool_job *job)
+{
+	struct object_part *part =
+		(struct object_part *)((char *)job - offsetof(struct object_part, summing));
+
+	part->error = ERROR_NONE;
+	object_sums_of(part->upload->client, &part->call.body, &part->sums, &part->error);
+}
+
+static void on_sums(struct pool_job *job)
+{
+	struct object_part *part =
+		(struct object_part *)((char *)job - offsetof(struct object_part, summing));
+
+	if (part->error.code != 0) {
+		error_prefix(&part->error, part->error.code, "%s", part->description);
+		fail_attempt(part);
+		return;
+	}
+	part->is_summed = true;
+	event_timer_set(&part->timer, 0);
 }
 
 static void on_granted(struct transfer_claim *claim)
@@ -152,6 +175,11 @@ static void on_timer(struct event_timer *timer)
 		(struct object_part *)((char *)timer - offsetof(struct object_part, timer));
 	struct object_client *client = part->upload->client;
 
+	if (!part->is_summed) {
+		part->summing = (struct pool_job){ .work = compute_sums, .done = on_sums };
+		pool_start(client->context.pool, &part->summing);
+		return;
+	}
 	if (!part->claim.is_granted) {
 		part->claim.on_granted = on_granted;
 		budget_claim(&part->claim, client->context.budget, client, 1, 0);
@@ -192,6 +220,7 @@ void object_part_start(struct object_part *part, struct object_upload *upload, u
 		.is_object = true,
 	};
 	part->is_busy = true;
+	part->is_summed = false;
 	part->cuts = 0;
 	object_describe(client, &part->call, part->description);
 	object_retry_begin(client, &part->call, &part->retry);
@@ -200,6 +229,8 @@ void object_part_start(struct object_part *part, struct object_upload *upload, u
 
 void object_part_done(struct object_part *part)
 {
+	if (part->upload)
+		pool_take_back(part->upload->client->context.pool, &part->summing);
 	stop(part);
 	event_timer_done(&part->timer);
 	part->is_busy = false;

@@ -74,6 +74,8 @@ struct object_part {
 	struct object_query query[3];
 	struct object_call call;
 	struct object_sums sums;
+	struct pool_job summing; /* computes them, before each attempt */
+	bool is_summed;
 	struct object_request request;
 	struct http_transfer *transfer;
 	struct transfer_claim claim; /* for an attempt's connection */
