@@ -205,14 +205,19 @@ def test_a_missing_secret(lab: Lab, tmp_path: Path) -> None:
     assert label_of(run.task_result) == "true"
 
 
+TWO_KEYS = {
+    "enableEncryption": True,
+    "kmsKeyId": "k",
+    "serverSideCustomerKeySecret": {"name": "my-minio-cred", "key": "accesskey"},
+}
 LOCATIONS = {
     "endpoint-path": ({"endpoint": "minio:9000/path"}, "endpoint"),
     "bucket-short": ({"bucket": "b"}, "bucket"),
     "bucket-slash": ({"bucket": "my/bucket"}, "bucket"),
     "one-secret": ({"secretKeySecret": None}, "secretKeySecret"),
-    "no-secrets": ({"accessKeySecret": None, "secretKeySecret": None}, "accessKeySecret"),
+    "no-secrets": ({"accessKeySecret": None, "secretKeySecret": None}, "credentials"),
     "secret-path": ({"accessKeySecret": {"name": "..", "key": "passwd"}}, "accessKeySecret"),
-    "encryption": ({"encryptionOptions": {"enableEncryption": True}}, "ncryption"),
+    "encryption": ({"encryptionOptions": TWO_KEYS}, "cannot be set together"),
     "insecure-text": ({"insecure": "yes"}, "insecure"),
 }
 
@@ -227,6 +232,7 @@ def test_a_location_that_cannot_be(lab: Lab, tmp_path: Path, name: str) -> None:
     ]
     for container in step.pod["spec"]["initContainers"] + step.pod["spec"]["containers"]:
         container["volumeMounts"] = [m for m in container["volumeMounts"] if m["name"] != ".."]
+    step.set_env("init", "AWS_EC2_METADATA_DISABLED", "true")  # nobody is asked for keys
     container = step.only_init().run(volumes_dir=str(tmp_path)).result.containers["init"]
     assert_failure(container, 64, "artifact a failed to load", text)
     assert os.listdir(tmp_path / "input-artifacts") == []

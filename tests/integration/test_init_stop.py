@@ -108,12 +108,12 @@ def test_a_download_that_stalls(lab: Lab, tmp_path: Path, form: str) -> None:
 
 
 def bomb(file_bytes: int) -> bytes:
-    """A tar.gz with one file of zeros: many gzip members, compressed once."""
-    entry = tarfile.TarInfo("zeros")
+    """A tar.gz with one file of one letter: many gzip members, compressed once."""
+    entry = tarfile.TarInfo("letters")
     entry.size = file_bytes
     block = 64 * MIB
     assert file_bytes % block == 0
-    member = gzip.compress(bytes(block), 1)
+    member = gzip.compress(b"x" * block, 1)
     head = gzip.compress(entry.tobuf(tarfile.GNU_FORMAT), 1)
     return head + member * (file_bytes // block) + gzip.compress(bytes(1024), 1)
 
@@ -123,7 +123,7 @@ def test_unpacking(lab: Lab, tmp_path: Path) -> None:
     key = f"{Step(lab).prefix}/bomb"
     lab.s3.client().put(BUCKET, key, bomb(8192 * MIB))
     step = Step(lab, inputs=[artifact("a", "/in/a", key)]).only_init()
-    inside = tmp_path / "input-artifacts/a.tmpdir/zeros"
+    inside = tmp_path / "input-artifacts/a.tmpdir/letters"
     with step.runner(volumes_dir=str(tmp_path)) as runner:
         runner.start()
         wait_until_seen(lambda: inside.exists() and inside.stat().st_size > 8 * MIB, "unpacking")

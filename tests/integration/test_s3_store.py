@@ -505,7 +505,8 @@ def test_parts_under_way_share_a_correction(tmp_path):
     make_file(tmp_path / "in", 40 * MIB)
     with Scripted(answer) as server:
         result = server.store(tmp_path).good("k", "put-file", tmp_path / "in", "x", "")
-        assert result.attempts == 3
+        # One, and those that were under way before its answer came.
+        assert 1 <= result.attempts <= 3
 
 
 def test_unasked_part_of_an_object(tmp_path):

@@ -5,15 +5,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import sys
 from http.client import HTTPConnection
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
-
-import pytest  # noqa: E402
 
 from tests.servers import oss_signature as signature  # noqa: E402
 from tests.servers.oss import OssServer  # noqa: E402
@@ -137,12 +134,3 @@ def test_refusals() -> None:
         for headers, status, code in cases:
             given, text = ask(server, headers)
             assert (given, f"<Code>{code}</Code>" in text) == (status, True), text
-
-
-@pytest.mark.parametrize("store", ["s3", "oss"])
-def test_the_table_of_codes_is_documented(store: str) -> None:
-    source = (ROOT / f"executor/artifact/{store}/classify.c").read_text()
-    table = re.findall(r'\{ "([^"]+)", ERROR_(\w+) \}', source)
-    page = (ROOT / f"docs/stores/{store}.md").read_text()
-    rows = re.findall(r"^\| `([\w.]+)` \| ([a-z ]+) \|$", page, re.MULTILINE)
-    assert rows == [(code, name.lower().replace("_", " ")) for code, name in table]
