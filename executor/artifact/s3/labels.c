@@ -30,14 +30,16 @@ static int decode(char *s)
 {
 	/* A plus is a plus here. */
 	for (char *p = s; *p; p++) {
-		unsigned value;
+		char digits[3] = "";
 
 		if (*p != '%')
 			continue;
-		if (!isxdigit((unsigned char)p[1]) || !isxdigit((unsigned char)p[2]) ||
-		    sscanf(p + 1, "%2x", &value) != 1 || value == 0)
+		if (!isxdigit((unsigned char)p[1]) || !isxdigit((unsigned char)p[2]))
 			return -EINVAL;
-		*p = (char)value;
+		memcpy(digits, p + 1, 2);
+		*p = (char)strtoul(digits, NULL, 16);
+		if (*p == '\0')
+			return -EINVAL;
 		memmove(p + 1, p + 3, strlen(p + 3) + 1);
 	}
 	return 0;
