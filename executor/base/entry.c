@@ -55,8 +55,9 @@ static int open_strictly(int parent_fd, const char *name, int flags)
 	};
 	long fd = syscall(SYS_openat2, parent_fd, name, &how, sizeof(how));
 
-	/* An outer seccomp filter answers EPERM; a real EPERM comes again. */
-	if (fd < 0 && (errno == ENOSYS || errno == EPERM || errno == EAGAIN))
+	/* An outer seccomp filter answers EPERM; a real EPERM comes again. EXDEV is a mount, and also
+	 * what was moved away during the call: by hand they are told apart. */
+	if (fd < 0 && (errno == ENOSYS || errno == EPERM || errno == EAGAIN || errno == EXDEV))
 		return open_by_hand(parent_fd, name, flags);
 	return fd < 0 ? -errno : (int)fd;
 }
