@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -12,15 +13,16 @@ static struct http_counts example(void)
 {
 	struct http_counts counts = { .store_count = 2, .endpoint_count = 1 };
 
-	strcpy(counts.stores[0].store, "s3");
+	snprintf(counts.stores[0].store, sizeof(counts.stores[0].store), "s3");
 	counts.stores[0].requests = 7;
 	counts.stores[0].sent_bytes = 1ULL << 40;
 	counts.stores[0].received_bytes = 5;
 	counts.stores[0].failures[ERROR_TRANSIENT] = 3;
 	counts.stores[0].failures[ERROR_NOT_FOUND] = 1;
 	counts.stores[0].retries[ERROR_TRANSIENT] = 2;
-	strcpy(counts.stores[1].store, "oss");
-	strcpy(counts.endpoints[0].endpoint, "http://a\"b\\c:80");
+	snprintf(counts.stores[1].store, sizeof(counts.stores[1].store), "oss");
+	snprintf(counts.endpoints[0].endpoint, sizeof(counts.endpoints[0].endpoint),
+		 "http://a\"b\\c:80");
 	counts.endpoints[0].state = GATE_SLOWED;
 	counts.endpoints[0].limit = 0.5;
 	counts.endpoints[0].running = 1;
