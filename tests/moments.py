@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.holding import Hold
 from tests.lab import BUCKET, ROOT, Lab, PodRun, check_no_reports, node_of, recorded_pods
 from tests.pod import PodRunner
 from tests.scenario import (
@@ -43,6 +44,8 @@ LONG_GRACE = 12
 DEADLINE = 5
 # Looking for leaks takes a process whole seconds on a busy machine, and other tests do it.
 ENVIRONMENT = {"*": {"ASAN_OPTIONS": "detect_leaks=0"}}
+# These come by themselves.
+UNOBSERVED = {"deadline", "disk full"}
 RESULTS = "/workflowtaskresults"
 
 
@@ -54,16 +57,18 @@ class Scene:
     is_there: Callable[[PodRunner], bool]
     victim: str = "main"  # the container whose memory runs out
     short_grace: float = SHORT_GRACE
+    let_go: Callable[[], None] = lambda: None  # ends what holds the pod there, if anything does
 
 
 class Stage:
     """What scenes are made of: the servers, a directory, things that are closed afterwards."""
 
-    def __init__(self, lab: Lab, directory: Path, stack: ExitStack, grace: int):
+    def __init__(self, lab: Lab, directory: Path, stack: ExitStack, grace: int, event: str):
         self.lab = lab
         self.directory = directory
         self.stack = stack
         self.grace = grace
+        self.is_observed = event not in UNOBSERVED  # somebody waits until the moment is there
 
     def proxy(self, bytes_per_s: int, verb: str, path: str = "") -> FaultProxy:
         proxy = self.stack.enter_context(FaultProxy(self.lab.s3.address))
@@ -199,14 +204,24 @@ def pause_after(stage: Stage) -> Scene:
 
 
 def collecting(stage: Stage) -> Scene:
-    """main packs what `wait` may not read for it. Random bytes do not get smaller: that takes a second."""
+    """main packs what `wait` may not read for it, and does not get beyond the first file."""
     script = (
         "mkdir /tmp/large; head -c 32000000 /dev/urandom >/tmp/large/private;"
         "chmod 600 /tmp/large/private; chown 12345 /tmp/large/private; echo ready"
     )
+    if stage.is_observed:
+        script += "; until [ -e /tmp/go ]; do sleep 0.02; done"
     step = with_outputs(stage, script, artifact("large", "/tmp/large"))
-    pattern = "var-run-argo/outputs/artifacts/tmp/large*"
-    return Scene(step.pod, lambda _: stage.has(pattern), short_grace=SHORTEST_GRACE)
+    holds: list[Hold] = []
+
+    def is_there(runner: PodRunner) -> bool:
+        if says_ready(runner) and not holds:
+            private = Path(f"/proc/{runner.pid('main')}/root/tmp/large/private")
+            holds.append(stage.stack.enter_context(Hold(private)))
+            runner.exec("main", ["/bin/busybox", "touch", "/tmp/go"])
+        return bool(holds) and holds[0].has_somebody()
+
+    return Scene(step.pod, is_there, short_grace=SHORTEST_GRACE, let_go=lambda: holds[0].let_go())
 
 
 def saving(stage: Stage) -> Scene:
@@ -463,7 +478,7 @@ def play(lab: Lab, moment: str, event: str, directory: Path) -> Left:
     """Runs one cell."""
     with ExitStack() as stack:
         grace = LONG_GRACE if event in LONG.get(moment, set()) else GRACE
-        stage = Stage(lab, directory, stack, grace)
+        stage = Stage(lab, directory, stack, grace, event)
         scene = MOMENTS[moment](stage)
         if event == "disk full":
             stage.small_disk(scene.pod, *SMALL_DISKS[moment])
@@ -473,10 +488,12 @@ def play(lab: Lab, moment: str, event: str, directory: Path) -> Left:
             lab.runner(scene.pod, volumes_dir=str(directory), env_overrides=ENVIRONMENT)
         )
         runner.start()
-        if event not in ("disk full", "deadline"):
+        if stage.is_observed:
             wait_until_seen(lambda: scene.is_there(runner), f"{moment}: {runner.log('main')}")
         started = time.time()
         EVENTS[event](runner, scene)
+        if stage.is_observed and event != "shutdown":
+            scene.let_go()
         result = runner.wait(60)
         run = PodRun(scene.pod, result, lab.history(node_of(scene.pod)))
         codes = {
