@@ -54,8 +54,8 @@ static void trim(struct buffer *value)
 		value->data[--value->size] = '\0';
 }
 
-int secret_read(const char *directory, struct json_object *location, const char *field,
-		bool want_trim, char **ret, size_t *ret_size, struct error *err)
+int secret_read(const struct store_context *context, struct json_object *location,
+		const char *field, bool want_trim, char **ret, size_t *ret_size, struct error *err)
 {
 	struct json_object *reference = json_get(location, field);
 	const char *name = json_get_string(reference, "name", "");
@@ -77,11 +77,11 @@ int secret_read(const char *directory, struct json_object *location, const char 
 		return error_set(err, -EINVAL,
 				 "%s: name '%s' and key '%s' must be plain names of a secret",
 				 field, name, key);
-	r = buffer_append_format(&path, "%s/%s/%s", directory, name, key);
+	r = buffer_append_format(&path, "%s/%s/%s", context->secret_directory, name, key);
 	if (r < 0)
 		return error_set_class(err, r, ERROR_PERMANENT, "%s: secret '%s': name too long",
 				       field, name);
-	r = file_read(path.data, &value, &cause);
+	r = secret_read_file(context, path.data, &value, &cause);
 	if (r < 0) {
 		secret_free(value.data, value.size);
 		return explain_missing(r, field, name, key, &cause, err);

@@ -6,6 +6,7 @@
 #include "executor/archive/member.h"
 #include "executor/artifact/object/list.h"
 #include "executor/artifact/s3/url.h"
+#include "executor/artifact/store.h"
 #include "executor/base/path.h"
 #include "executor/http/http_internal.h"
 #include "tests/fuzz/fuzz.h"
@@ -55,6 +56,7 @@ static void check_target(const struct s3_config *config, const char *region, boo
 
 static void check_location(char *const lines[4])
 {
+	const struct store_context context = { .secret_directory = fuzz_directory() };
 	_cleanup_json_ struct json_object *location = json_new_object();
 	struct s3_config config;
 	struct error err = ERROR_NONE;
@@ -65,7 +67,7 @@ static void check_location(char *const lines[4])
 	json_set_string(location, "bucket", lines[1]);
 	json_set_string(location, "key", lines[2]);
 	json_set_string(location, "region", lines[3]);
-	r = s3_config_parse(&config, location, fuzz_directory(), &err);
+	r = s3_config_parse(&config, location, &context, &err);
 	if (r < 0)
 		fuzz_check_error(r, &err);
 	else

@@ -1,6 +1,7 @@
 #include "executor/artifact/oss/config.h"
 #include "executor/artifact/oss/lifecycle.h"
 #include "executor/artifact/oss/url.h"
+#include "executor/artifact/store.h"
 #include "tests/unit/scratch.h"
 
 #include <errno.h>
@@ -34,11 +35,12 @@ static int set_up(void **state)
 
 static int parse(struct oss_config *config, const char *text, struct error *err)
 {
+	const struct store_context context = { .secret_directory = scratch_path("") };
 	_cleanup_json_ struct json_object *location = NULL;
 
 	if (json_parse(text, strlen(text), "location", &location, err) < 0)
 		fail_msg("%s", err->message);
-	return oss_config_parse(config, location, scratch_path(""), err);
+	return oss_config_parse(config, location, &context, err);
 }
 
 static void accept(struct oss_config *config, const char *text)

@@ -1,4 +1,5 @@
 #include "executor/artifact/s3/config.h"
+#include "executor/artifact/store.h"
 #include "executor/base/fd.h"
 #include "executor/base/path.h"
 
@@ -50,11 +51,12 @@ static int tear_down(void **state)
 
 static int parse(struct s3_config *config, const char *text, struct error *err)
 {
+	const struct store_context context = { .secret_directory = secrets };
 	_cleanup_json_ struct json_object *location = NULL;
 
 	if (json_parse(text, strlen(text), "location", &location, err) < 0)
 		fail_msg("%s", err->message);
-	return s3_config_parse(config, location, secrets, err);
+	return s3_config_parse(config, location, &context, err);
 }
 
 static void accept(struct s3_config *config, const char *text)

@@ -199,8 +199,7 @@ int web_client_secret(const struct web_client *client, struct json_object *objec
 {
 	int r;
 
-	r = secret_read(client->context.secret_directory, object, field, want_trim, ret, ret_size,
-			err);
+	r = secret_read(&client->context, object, field, want_trim, ret, ret_size, err);
 	if (r == 0 && !*ret && json_get(object, field))
 		return error_set(err, -EINVAL, "%s: names no secret", field);
 	return r;

@@ -103,14 +103,13 @@ static int find_region(struct oss_config *config, struct error *err)
 }
 
 static int read_credentials(struct oss_config *config, struct json_object *location,
-			    const char *directory, struct error *err)
+			    const struct store_context *context, struct error *err)
 {
 	struct oss_credentials *to = &config->credentials;
-	int r = secret_read(directory, location, "accessKeySecret", true, &to->access_key, NULL,
-			    err);
+	int r = secret_read(context, location, "accessKeySecret", true, &to->access_key, NULL, err);
 
 	if (r == 0)
-		r = secret_read(directory, location, "secretKeySecret", true, &to->secret_key, NULL,
+		r = secret_read(context, location, "secretKeySecret", true, &to->secret_key, NULL,
 				err);
 	if (r == 0)
 		r = field_copy(location, "securityToken", &to->token, err);
@@ -159,8 +158,8 @@ static int parse_lifecycle(struct oss_config *config, struct json_object *locati
 	return r < 0 ? error_prefix(err, r, "lifecycleRule") : 0;
 }
 
-static int parse(struct oss_config *config, struct json_object *location, const char *directory,
-		 struct error *err)
+static int parse(struct oss_config *config, struct json_object *location,
+		 const struct store_context *context, struct error *err)
 {
 	int r = field_copy(location, "endpoint", &config->host, err);
 
@@ -183,12 +182,12 @@ static int parse(struct oss_config *config, struct json_object *location, const 
 	if (r == 0)
 		r = field_bool(location, "useSDKCreds", &config->want_chain, err);
 	if (r == 0 && !config->want_chain)
-		r = read_credentials(config, location, directory, err);
+		r = read_credentials(config, location, context, err);
 	return r;
 }
 
 int oss_config_parse(struct oss_config *config, struct json_object *location,
-		     const char *secret_directory, struct error *err)
+		     const struct store_context *context, struct error *err)
 {
 	int r;
 
@@ -196,7 +195,7 @@ int oss_config_parse(struct oss_config *config, struct json_object *location,
 	if (!json_is_object(location))
 		return error_set(err, -EINVAL, "oss: expected an object, found %s",
 				 json_kind_name(location));
-	r = parse(config, location, secret_directory, err);
+	r = parse(config, location, context, err);
 	if (r < 0) {
 		oss_config_done(config);
 		return error_prefix(err, r, "oss");

@@ -11,6 +11,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct store_context;
+
 struct oss_credentials {
 	char *access_key;
 	char *secret_key;
@@ -38,5 +40,5 @@ struct oss_config {
 /* Fills *config from the location, the secret files and OSS_REGION; everything is copied. On failure
  * the message names the field and *config is empty. Free with oss_config_done in either case. */
 int oss_config_parse(struct oss_config *config, struct json_object *location,
-		     const char *secret_directory, struct error *err);
+		     const struct store_context *context, struct error *err);
 void oss_config_done(struct oss_config *config);

@@ -38,7 +38,7 @@ static int oss_open(const struct store_context *context, struct json_object *loc
 	self->base.client = &client->base;
 	r = object_client_init(&client->base, &oss_protocol, context, err);
 	if (r == 0)
-		r = oss_config_parse(&client->config, location, context->secret_directory, err);
+		r = oss_config_parse(&client->config, location, context, err);
 	if (r == 0 && client->config.want_chain)
 		r = oss_chain_new(context, &client->base.policy, &client->chain, err);
 	if (r < 0) {

@@ -88,18 +88,17 @@ static int check_bucket(const char *bucket, struct error *err)
 	return 0;
 }
 
-static int read_keys(struct s3_config *config, struct json_object *location, const char *directory,
-		     struct error *err)
+static int read_keys(struct s3_config *config, struct json_object *location,
+		     const struct store_context *context, struct error *err)
 {
 	struct object_keys *to = &config->keys;
-	int r = secret_read(directory, location, "accessKeySecret", true, &to->access_key, NULL,
-			    err);
+	int r = secret_read(context, location, "accessKeySecret", true, &to->access_key, NULL, err);
 
 	if (r == 0)
-		r = secret_read(directory, location, "secretKeySecret", true, &to->secret_key, NULL,
+		r = secret_read(context, location, "secretKeySecret", true, &to->secret_key, NULL,
 				err);
 	if (r == 0)
-		r = secret_read(directory, location, "sessionTokenSecret", true, &to->token, NULL,
+		r = secret_read(context, location, "sessionTokenSecret", true, &to->token, NULL,
 				err);
 	if (r < 0)
 		return r;
@@ -112,8 +111,8 @@ static int read_keys(struct s3_config *config, struct json_object *location, con
 	return 0;
 }
 
-static int find_keys(struct s3_config *config, struct json_object *location, const char *directory,
-		     struct error *err)
+static int find_keys(struct s3_config *config, struct json_object *location,
+		     const struct store_context *context, struct error *err)
 {
 	bool want_sdk, has_access_key, has_secret_key;
 	int r = field_copy(location, "roleARN", &config->role_arn, err);
@@ -121,7 +120,7 @@ static int find_keys(struct s3_config *config, struct json_object *location, con
 	if (r == 0)
 		r = field_bool(location, "useSDKCreds", &want_sdk, err);
 	if (r == 0)
-		r = read_keys(config, location, directory, err);
+		r = read_keys(config, location, context, err);
 	if (r < 0)
 		return r;
 	has_access_key = config->keys.access_key && *config->keys.access_key;
@@ -137,10 +136,10 @@ static int find_keys(struct s3_config *config, struct json_object *location, con
 	return 0;
 }
 
-static int read_ca(struct s3_config *config, struct json_object *location, const char *directory,
-		   struct error *err)
+static int read_ca(struct s3_config *config, struct json_object *location,
+		   const struct store_context *context, struct error *err)
 {
-	int r = secret_read(directory, location, "caSecret", false, &config->ca_pem,
+	int r = secret_read(context, location, "caSecret", false, &config->ca_pem,
 			    &config->ca_pem_size, err);
 
 	if (r < 0 || !config->ca_pem)
@@ -168,8 +167,8 @@ static int parse_options(struct s3_config *config, struct json_object *location,
 	return 0;
 }
 
-static int parse(struct s3_config *config, struct json_object *location, const char *directory,
-		 struct error *err)
+static int parse(struct s3_config *config, struct json_object *location,
+		 const struct store_context *context, struct error *err)
 {
 	int r = field_bool(location, "insecure", &config->is_insecure, err);
 
@@ -190,17 +189,17 @@ static int parse(struct s3_config *config, struct json_object *location, const c
 	if (r == 0)
 		r = parse_options(config, location, err);
 	if (r == 0)
-		r = find_keys(config, location, directory, err);
+		r = find_keys(config, location, context, err);
 	if (r == 0)
 		r = s3_sse_parse(&config->sse, json_get(location, "encryptionOptions"),
-				 config->is_insecure, directory, err);
+				 config->is_insecure, context, err);
 	if (r == 0 && !config->is_insecure)
-		r = read_ca(config, location, directory, err);
+		r = read_ca(config, location, context, err);
 	return r;
 }
 
 int s3_config_parse(struct s3_config *config, struct json_object *location,
-		    const char *secret_directory, struct error *err)
+		    const struct store_context *context, struct error *err)
 {
 	int r;
 
@@ -208,7 +207,7 @@ int s3_config_parse(struct s3_config *config, struct json_object *location,
 	if (!json_is_object(location))
 		return error_set(err, -EINVAL, "s3: expected an object, found %s",
 				 json_kind_name(location));
-	r = parse(config, location, secret_directory, err);
+	r = parse(config, location, context, err);
 	if (r < 0) {
 		s3_config_done(config);
 		return error_prefix(err, r, "s3");

@@ -12,6 +12,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct store_context;
+
 enum s3_addressing { S3_ADDRESSING_AUTO, S3_ADDRESSING_PATH, S3_ADDRESSING_VIRTUAL };
 
 /* What requests are signed with. */
@@ -41,5 +43,5 @@ struct s3_config {
 /* Fills *config from the location and the secret files; everything is copied. On failure the
  * message names the field and *config is empty. Free with s3_config_done in either case. */
 int s3_config_parse(struct s3_config *config, struct json_object *location,
-		    const char *secret_directory, struct error *err);
+		    const struct store_context *context, struct error *err);
 void s3_config_done(struct s3_config *config);

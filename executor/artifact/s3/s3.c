@@ -37,7 +37,7 @@ static int s3_open(const struct store_context *context, struct json_object *loca
 	self->base.client = &client->base;
 	r = object_client_init(&client->base, &s3_protocol, context, err);
 	if (r == 0)
-		r = s3_config_parse(&client->config, location, context->secret_directory, err);
+		r = s3_config_parse(&client->config, location, context, err);
 	if (r == 0)
 		r = s3_labels_from_environment(&client->labels, err);
 	if (r == 0 && !context->cache) {

@@ -50,12 +50,12 @@ static int parse_context(struct s3_sse *sse, struct json_object *options, struct
 }
 
 static int parse(struct s3_sse *sse, struct json_object *options, bool is_insecure,
-		 const char *directory, struct error *err)
+		 const struct store_context *context, struct error *err)
 {
 	int r = field_copy(options, "kmsKeyId", &sse->kms_key, err);
 
 	if (r == 0)
-		r = secret_read(directory, options, "serverSideCustomerKeySecret", false,
+		r = secret_read(context, options, "serverSideCustomerKeySecret", false,
 				&sse->password, &sse->password_size, err);
 	if (r == 0)
 		r = parse_context(sse, options, err);
@@ -77,7 +77,7 @@ static int parse(struct s3_sse *sse, struct json_object *options, bool is_insecu
 }
 
 int s3_sse_parse(struct s3_sse *sse, struct json_object *options, bool is_insecure,
-		 const char *secret_directory, struct error *err)
+		 const struct store_context *context, struct error *err)
 {
 	bool is_enabled = false;
 	int r;
@@ -88,7 +88,7 @@ int s3_sse_parse(struct s3_sse *sse, struct json_object *options, bool is_insecu
 				 json_kind_name(options));
 	r = field_bool(options, "enableEncryption", &is_enabled, err);
 	if (r == 0 && is_enabled)
-		r = parse(sse, options, is_insecure, secret_directory, err);
+		r = parse(sse, options, is_insecure, context, err);
 	if (r < 0) {
 		s3_sse_done(sse);
 		return error_prefix(err, r, "encryptionOptions");

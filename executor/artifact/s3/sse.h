@@ -11,6 +11,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct store_context;
+
 enum s3_sse_kind { S3_SSE_NONE, S3_SSE_S3, S3_SSE_KMS, S3_SSE_CUSTOMER };
 
 #define S3_SSE_KEY_BYTES 32
@@ -28,7 +30,7 @@ struct s3_sse {
 
 /* Checks `options` (may be NULL) and reads the secret. Free with s3_sse_done in either case. */
 int s3_sse_parse(struct s3_sse *sse, struct json_object *options, bool is_insecure,
-		 const char *secret_directory, struct error *err);
+		 const struct store_context *context, struct error *err);
 void s3_sse_done(struct s3_sse *sse);
 
 /* The key of one object, and its MD5, both as headers want them. */
