@@ -9,6 +9,8 @@
 #include "executor/base/version.h"
 #include "executor/kube/config.h"
 #include "executor/report/failure.h"
+#include "executor/stage/engine_child.h"
+#include "executor/stage/engine_process.h"
 #include "init/init.h"
 #include "init/plugin_init.h"
 #include "signal/commands.h"
@@ -29,7 +31,7 @@
 struct subcommand {
 	const char *name;
 	const char *arguments; /* for the usage text */
-	const char *help;
+	const char *help; /* NULL: not for people */
 	int words_min, words_max; /* -1 = any number */
 	int (*main)(const struct role *role); /* NULL: handled here */
 };
@@ -46,6 +48,7 @@ static const struct subcommand subcommands[] = {
 	{ "kill", "SIGNAL PID", "send a signal to a process", 2, 2, kill_main },
 	{ "signal", "SIGNAL", "ask the main containers to end, through the control socket", 1, 1,
 	  signal_main },
+	{ ENGINE_PROCESS_COMMAND, "", NULL, 0, 0, engine_child_main },
 	{ "status", "", "show how the main containers are doing", 0, 0, status_main },
 	{ "supervisor", "", "load the inputs, then wait and save, in pods without init", 0, 0,
 	  supervisor_main },
@@ -133,13 +136,16 @@ static void print_usage(int fd, const struct subcommand *subcommand)
 	struct flag table[FLAGS_MAX];
 
 	if (subcommand) {
-		dprintf(fd, "%s\n\nUsage:\n  argoexec %s [flags] %s\n", subcommand->help,
+		dprintf(fd, "%s\n\nUsage:\n  argoexec %s [flags] %s\n",
+			subcommand->help ? subcommand->help : "what argoexec itself executes",
 			subcommand->name, subcommand->arguments);
 	} else {
 		dprintf(fd, "argoexec runs inside the pods of Argo workflows\n\nUsage:\n"
 			    "  argoexec [flags] COMMAND\n\nCommands:\n");
 		for (size_t i = 0; i < SUBCOMMAND_COUNT; i++)
-			dprintf(fd, "  %-24s %s\n", subcommands[i].name, subcommands[i].help);
+			if (subcommands[i].help)
+				dprintf(fd, "  %-24s %s\n", subcommands[i].name,
+					subcommands[i].help);
 	}
 	dprintf(fd, "\nFlags:\n");
 	describe_flags(&unused, table);

@@ -3,22 +3,20 @@
 #include "executor/base/cleanup.h"
 #include "executor/base/fd.h"
 #include "executor/base/version.h"
+#include "executor/process/child.h"
 #include "executor/process/files.h"
 #include "executor/stage/load.h"
 #include "init/loading.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/auxv.h>
 #include <sys/stat.h>
 
 /* The other containers run this very binary from the shared volume. */
 static int install_binary(struct error *err)
 {
-	_cleanup_close_ int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	_cleanup_close_ int fd = open(child_own_program(), O_RDONLY | O_CLOEXEC);
 
-	if (fd < 0) /* no /proc: the name under which we were executed */
-		fd = open((const char *)getauxval(AT_EXECFN), O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return error_errno(err, -errno, "open our own binary");
 	return file_replace_from(FILES_VAR_RUN_ARGO "/argoexec", fd, 0555, err);

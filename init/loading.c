@@ -87,12 +87,27 @@ struct stage loading_stage(struct loading *loading)
 	};
 }
 
+static int load_by_engine(struct loading *loading, const struct stage *stage, struct error *err)
+{
+	const char *const pass[] = { NULL };
+	size_t failed;
+	int r = engine_attach(&loading->engine, stage, err);
+
+	return r < 0 ? r : engine_load(&loading->engine, pass, 1, &failed, err);
+}
+
 int loading_inputs(struct loading *loading, struct stage *stage, struct error *err)
 {
 	struct http_client_options options = { .user_agent = "argoexec" };
 
 	if (loading->template->input_count == 0)
 		return 0;
+	stage->store = (struct store_context){ .loop = loading->loop,
+					       .log = &loading->role->log,
+					       .secret_directory = STAGE_SECRETS };
+	/* A plugin's process is reaped with whatever else ends here: its inputs are loaded by us. */
+	if (!stage->plugin)
+		return load_by_engine(loading, stage, err);
 	loading->http = http_client_new(loading->loop, &options, err);
 	if (!loading->http)
 		return err->code;
@@ -100,12 +115,9 @@ int loading_inputs(struct loading *loading, struct stage *stage, struct error *e
 	loading->cache = store_cache_new();
 	if (!loading->budget || !loading->cache)
 		return error_set(err, -ENOMEM, "out of memory");
-	stage->store = (struct store_context){ .loop = loading->loop,
-					       .http = loading->http,
-					       .budget = loading->budget,
-					       .cache = loading->cache,
-					       .log = &loading->role->log,
-					       .secret_directory = STAGE_SECRETS };
+	stage->store.http = loading->http;
+	stage->store.budget = loading->budget;
+	stage->store.cache = loading->cache;
 	return load_inputs(stage, err);
 }
 
@@ -130,6 +142,7 @@ void loading_release(struct loading *loading)
 {
 	store_cache_free(loading->cache);
 	budget_free(loading->budget);
+	engine_done(&loading->engine);
 	http_client_free(loading->http);
 	template_free(loading->template);
 	signals_done(&loading->signals);

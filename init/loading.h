@@ -5,6 +5,7 @@
 #include "executor/event/loop.h"
 #include "executor/http/http.h"
 #include "executor/process/signals.h"
+#include "executor/stage/engine.h"
 #include "executor/stage/stage.h"
 #include "executor/template/environment.h"
 #include "executor/template/template.h"
@@ -13,6 +14,7 @@ struct loading {
 	const struct role *role;
 	struct environment environment;
 	struct template *template;
+	struct engine engine; /* loads, where no plugin does */
 	struct event_loop *loop;
 	struct http_client *http;
 	struct transfer_budget *budget;

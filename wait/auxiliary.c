@@ -1,7 +1,5 @@
 #include "wait/auxiliary.h"
 
-#include "executor/artifact/budget.h"
-#include "executor/artifact/cache.h"
 #include "executor/base/cleanup.h"
 #include "executor/base/text.h"
 #include "executor/base/version.h"
@@ -111,10 +109,7 @@ static void count_traffic(void *context, struct http_counts *ret)
 {
 	const struct auxiliary *self = context;
 
-	if (self->http)
-		http_client_count(self->http, ret);
-	else
-		*ret = (struct http_counts){ .store_count = 0 };
+	engine_count(&self->engine, ret);
 }
 
 /* Neither socket is worth the pod's outputs: without it the pod works as ever, and people and agents
@@ -189,6 +184,7 @@ static int set_up_reporting(struct auxiliary *self, struct error *err)
 		.instance_id = self->environment.instance_id,
 	};
 	struct retry_policy unused; /* the stores read it again: here it is only judged */
+	struct stage stage;
 	int r = transient_pattern_from_environment(&self->pattern, err);
 
 	if (r == 0)
@@ -203,11 +199,6 @@ static int set_up_reporting(struct auxiliary *self, struct error *err)
 	self->http = http_client_new(self->loop, &http, err);
 	if (!self->http)
 		return err->code;
-	self->budget = budget_new(BUDGET_CONNECTIONS, budget_bytes("/"));
-	self->pool = pool_new(self->loop);
-	self->cache = store_cache_new();
-	if (!self->budget || !self->pool || !self->cache)
-		return error_set(err, -ENOMEM, "out of memory");
 	self->kube = kube_client_new(self->http, &self->config, self->pattern);
 	if (!self->kube)
 		return error_set(err, -ENOMEM, "out of memory");
@@ -225,6 +216,10 @@ static int set_up_reporting(struct auxiliary *self, struct error *err)
 		return r;
 	self->reporting.termination_log = self->role->termination_log;
 	self->reporting.standing = &self->standing;
+	stage = auxiliary_stage(self);
+	r = engine_attach(&self->engine, &stage, err);
+	if (r < 0)
+		return r;
 	/* Signals are blocked: none that came before is lost. */
 	r = signals_start(&self->signals, self->loop, on_signal);
 	return r < 0 ? error_errno(err, r, "signalfd") : 0;
@@ -251,9 +246,6 @@ struct stage auxiliary_stage(struct auxiliary *self)
 		.log = self->log,
 		.store = { .loop = self->loop,
 			   .http = self->http,
-			   .budget = self->budget,
-			   .pool = self->pool,
-			   .cache = self->cache,
 			   .log = self->log,
 			   .secret_directory = STAGE_SECRETS,
 			   .container_directory = FILES_VAR_RUN_ARGO "/ctr" },
@@ -335,6 +327,7 @@ static void save_and_report(struct auxiliary *self, bool has_main_run)
 		auxiliary_note(self, "Failed to save outputs", &err);
 	} else {
 		self->reporting.saving.on_settled = on_settled;
+		self->reporting.saving.engine = &self->engine;
 		save(self, &stage, has_outputs, &found);
 		/* A wrapper may have brought the rest after the time was up. */
 		if (found.count > 0 && is_given_up) {
@@ -406,13 +399,11 @@ int auxiliary_run(struct auxiliary *self, bool has_main_run)
 
 void auxiliary_release(struct auxiliary *self)
 {
+	engine_done(&self->engine);
 	progress_done(&self->progress);
 	reporting_done(&self->reporting);
 	task_result_free(self->result);
 	kube_client_free(self->kube);
-	store_cache_free(self->cache);
-	budget_free(self->budget);
-	pool_free(self->pool);
 	http_client_free(self->http);
 	kube_config_done(&self->config);
 	transient_pattern_free(self->pattern);

@@ -10,6 +10,7 @@
 #include "executor/process/signals.h"
 #include "executor/report/task_result.h"
 #include "executor/report/termination.h"
+#include "executor/stage/engine.h"
 #include "executor/stage/stage.h"
 #include "signal/control.h"
 #include "wait/mains.h"
@@ -22,6 +23,7 @@ struct auxiliary {
 	const struct log *log;
 	struct environment environment;
 	struct template *template;
+	struct engine engine; /* the process that loads and saves, when there is something */
 	struct event_loop *loop;
 	struct signals signals;
 	struct mains mains;
@@ -30,9 +32,6 @@ struct auxiliary {
 	struct progress progress;
 	struct plugins plugins; /* through which outputs may be saved */
 	struct http_client *http;
-	struct transfer_budget *budget;
-	struct pool *pool;
-	struct store_cache *cache;
 	struct kube_config config;
 	struct kube_client *kube;
 	struct transient_pattern *pattern;

@@ -1,7 +1,6 @@
 #include "wait/supervisor.h"
 
 #include "executor/base/fd.h"
-#include "executor/event/fibers.h"
 #include "executor/process/files.h"
 #include "executor/stage/load.h"
 #include "wait/auxiliary.h"
@@ -41,33 +40,28 @@ static void beat(struct event_timer *timer)
 	event_timer_set(timer, HEARTBEAT_MS);
 }
 
+#define PASSES_MAX 64
+
 /* Pass 0 is ours, each plugin has one of its own, as `init` containers have in other pods. */
-static int load_pass(void *context, size_t i, struct error *err)
+static int load_side_by_side(struct supervisor *self, struct error *err)
 {
 	const char *cursor = environment_get(INPUT_PLUGINS);
-	struct stage stage = *(const struct stage *)context;
-	char plugin[ENVIRONMENT_NAME_MAX];
+	char plugins[PASSES_MAX][ENVIRONMENT_NAME_MAX];
+	const char *passes[PASSES_MAX] = { NULL };
+	size_t count = 1, failed = 0;
 	int r;
 
-	for (size_t k = 0; k < i && environment_next_name(&cursor, plugin); k++)
-		stage.plugin = plugin;
-	r = load_inputs(&stage, err);
-	if (r < 0 && stage.plugin)
-		error_prefix(err, r, "failed to load input artifacts from plugin \"%s\"", plugin);
-	else if (r < 0)
-		error_prefix(err, r, "failed to load non-plugin input artifacts");
-	return r;
-}
-
-static int load_side_by_side(struct supervisor *self, struct stage *stage, struct error *err)
-{
-	const char *cursor = environment_get(INPUT_PLUGINS);
-	char plugin[ENVIRONMENT_NAME_MAX];
-	size_t count = 1;
-
-	while (environment_next_name(&cursor, plugin))
+	while (count < PASSES_MAX && environment_next_name(&cursor, plugins[count])) {
+		passes[count] = plugins[count];
 		count++;
-	return fibers_run(self->auxiliary.loop, count, count, load_pass, stage, err);
+	}
+	if (count == PASSES_MAX && environment_next_name(&cursor, plugins[0]))
+		return error_set(err, -E2BIG, INPUT_PLUGINS ": more than %d names", PASSES_MAX - 1);
+	r = engine_load(&self->auxiliary.engine, passes, count, &failed, err);
+	if (r < 0 && passes[failed])
+		return error_prefix(err, r, "failed to load input artifacts from plugin \"%s\"",
+				    passes[failed]);
+	return r < 0 ? error_prefix(err, r, "failed to load non-plugin input artifacts") : 0;
 }
 
 static int load(struct supervisor *self, struct error *err)
@@ -85,7 +79,7 @@ static int load(struct supervisor *self, struct error *err)
 	if (r == 0)
 		r = load_files(&stage, err);
 	if (r == 0)
-		r = load_side_by_side(self, &stage, err);
+		r = load_side_by_side(self, err);
 	/* A stop that came while nothing was waited for still counts. */
 	if (r == 0 && event_loop_poll(self->auxiliary.loop) == -ECANCELED)
 		r = event_loop_cancelled_error(err);

@@ -166,11 +166,14 @@ bool json_get_bool(struct json_object *object, const char *key, bool fallback)
 							       fallback;
 }
 
+int64_t json_int(struct json_object *value, int64_t fallback)
+{
+	return json_object_is_type(value, json_type_int) ? json_object_get_int64(value) : fallback;
+}
+
 int64_t json_get_int(struct json_object *object, const char *key, int64_t fallback)
 {
-	struct json_object *value = json_get(object, key);
-
-	return json_object_is_type(value, json_type_int) ? json_object_get_int64(value) : fallback;
+	return json_int(json_get(object, key), fallback);
 }
 
 int json_scalar_text(struct json_object *value, struct buffer *out)

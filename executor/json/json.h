@@ -59,6 +59,9 @@ struct json_object *json_find(struct json_object *object, ...) __attribute__((se
  * kind. Lent. */
 const char *json_string(struct json_object *value, size_t *ret_size);
 
+/* A whole number; `fallback` for any other kind. */
+int64_t json_int(struct json_object *value, int64_t fallback);
+
 /* The member as a string; `fallback` when absent or of another kind. Lent. */
 const char *json_get_string(struct json_object *object, const char *key, const char *fallback);
 bool json_get_bool(struct json_object *object, const char *key, bool fallback);

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -27,7 +28,8 @@ static void become(const struct child_options *options, int report_fd)
 	for (size_t i = 0; i < 3; i++)
 		if (sources[i] >= 0 && dup2(sources[i], targets[i]) < 0)
 			goto failed;
-	signals_restore(options->signals);
+	if (options->signals)
+		signals_restore(options->signals);
 	execve(options->path, options->argv, options->envp);
 failed:
 	saved = errno;
@@ -67,6 +69,14 @@ int child_spawn(const struct child_options *options, pid_t *ret_pid, struct erro
 	}
 	*ret_pid = pid;
 	return 0;
+}
+
+const char *child_own_program(void)
+{
+	static const char self[] = "/proc/self/exe";
+
+	/* Without /proc: the name under which we were executed. */
+	return access(self, F_OK) == 0 ? self : (const char *)getauxval(AT_EXECFN);
 }
 
 int child_status_code(const struct child_status *status)

@@ -13,7 +13,7 @@ struct child_options {
 	char *const *envp;
 	int stdin_fd, stdout_fd, stderr_fd; /* -1 = inherited */
 	bool has_terminal; /* stdin_fd is a pty slave: new session, controlling terminal */
-	const struct signals *signals; /* whose mask to give back */
+	const struct signals *signals; /* whose mask to give back; NULL = it keeps ours */
 };
 
 /*
@@ -23,6 +23,10 @@ struct child_options {
  * been reaped then.
  */
 int child_spawn(const struct child_options *options, pid_t *ret_pid, struct error *err);
+
+/* The file that this process was executed from, for open(2) or execve(2): it may have been replaced
+ * under its name, or removed. */
+const char *child_own_program(void);
 
 /* What waitid(2) said, as a shell's status: n for exit(n), 128+s for a death by signal s. */
 struct child_status {

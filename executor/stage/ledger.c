@@ -121,6 +121,33 @@ void ledger_end(struct ledger_entry *entry, enum ledger_state state)
 	notify(entry);
 }
 
+static void raise(uint64_t *sum, uint64_t told)
+{
+	if (told > *sum)
+		*sum = told;
+}
+
+void ledger_adopt(struct ledger *ledger, size_t i, const struct ledger_told *told)
+{
+	struct ledger_entry *entry = &ledger->entries[i];
+	bool is_news = entry->state != told->state || entry->retries != told->retries;
+	int64_t now_ms = clock_now_ms();
+
+	is_news |= entry->bytes != told->bytes && now_ms - entry->noticed_ms >= LEDGER_NOTICE_MS;
+	entry->state = told->state;
+	entry->bytes = told->bytes;
+	entry->bytes_total = told->bytes_total;
+	entry->retries = told->retries;
+	for (size_t d = 0; d < LEDGER_DIRECTION_COUNT; d++) {
+		raise(&ledger->bytes[d], told->sum_bytes[d]);
+		raise(&ledger->retries[d], told->sum_retries[d]);
+	}
+	if (!is_news)
+		return;
+	entry->noticed_ms = now_ms;
+	notify(entry);
+}
+
 const char *ledger_direction_name(enum ledger_direction direction)
 {
 	return direction == LEDGER_INPUT ? "input" : "output";

@@ -84,6 +84,18 @@ void ledger_retry(struct ledger_entry *entry);
 /* DONE, FAILED or ABSENT. */
 void ledger_end(struct ledger_entry *entry, enum ledger_state state);
 
+/* What another process says of an entry, and of the sums, instead of the calls above. */
+struct ledger_told {
+	enum ledger_state state;
+	uint64_t bytes;
+	int64_t bytes_total;
+	unsigned retries;
+	uint64_t sum_bytes[LEDGER_DIRECTION_COUNT], sum_retries[LEDGER_DIRECTION_COUNT];
+};
+
+/* Entry i (< count) is as told; sums never become less. */
+void ledger_adopt(struct ledger *ledger, size_t i, const struct ledger_told *told);
+
 /* Words for people: "input"; "planned", "loading" or "sending", "loaded" or "stored", "failed",
  * "absent". Static storage. */
 const char *ledger_direction_name(enum ledger_direction direction);

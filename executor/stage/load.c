@@ -366,6 +366,10 @@ static int load_in_turn(void *context, size_t i, struct error *err)
 	const struct stage *stage = pass->stage;
 	int r = 0;
 
+	if (stage->loaded && i < LEDGER_ENTRIES_MAX && stage->loaded[i]) {
+		pass->have_ended[i] = true;
+		return 0;
+	}
 	for (size_t j = 0; r == 0 && j < i; j++)
 		if (overlap(stage->template, i, j))
 			r = event_loop_wait(stage->store.loop, &pass->have_ended[j]);
@@ -380,9 +384,10 @@ int load_inputs(const struct stage *stage, struct error *err)
 	size_t count = stage->template->input_count;
 	_cleanup_free_ bool *have_ended = calloc(count + 1, sizeof(*have_ended));
 	struct pass pass = { .stage = stage, .have_ended = have_ended };
+	unsigned width = stage->load_width ? stage->load_width : LOAD_WIDTH;
 
 	if (!have_ended)
 		return error_set(err, -ENOMEM, "out of memory");
-	return fibers_run(stage->store.loop, count, stage->plugin ? 1 : LOAD_WIDTH, load_in_turn,
-			  &pass, err);
+	return fibers_run(stage->store.loop, count, stage->plugin ? 1 : width, load_in_turn, &pass,
+			  err);
 }

@@ -1,11 +1,11 @@
 #include "executor/stage/saving.h"
 
 #include "executor/base/cleanup.h"
-#include "executor/event/fibers.h"
 #include "executor/stage/save.h"
 #include "executor/stage/source.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -77,7 +77,7 @@ static int by_size(const void *a, const void *b)
 	return x->item < y->item ? -1 : 1;
 }
 
-/* --- a few at a time ------------------------------------------------------------------- */
+/* --- one of them ------------------------------------------------------------------------ */
 
 /* What is left out without being an error. */
 static bool is_left_out(const struct stage *stage, const struct saving_item *item)
@@ -103,23 +103,13 @@ static struct ledger_entry *find_entry(const struct stage *stage, const struct s
 			   item->artifact ? item->name : stage_log_name(item->name, name));
 }
 
-static void save(struct saving *saving, struct saving_item *item)
+/* How it has ended is decided, logged and told here, whoever has done the work. */
+static void settle(struct saving_item *item, int r)
 {
-	struct stage own = *saving->stage;
-	const struct stage *stage = &own;
-	struct ledger_entry *entry = find_entry(stage, item);
+	struct saving *saving = item->saving;
+	const struct stage *stage = saving->stage;
 	enum ledger_state state = LEDGER_DONE;
-	int r;
 
-	ledger_begin(entry);
-
-	item->error.code = 0;
-	store_stored_done(&item->object);
-	own.store.stored = &item->object;
-	if (item->artifact)
-		r = save_artifact(stage, item->artifact, &item->stored, &item->error);
-	else
-		r = save_log(stage, item->name, &item->stored, &item->error);
 	if (r < 0 && is_left_out(stage, item)) {
 		state = LEDGER_ABSENT;
 		item->error.code = 0;
@@ -130,51 +120,100 @@ static void save(struct saving *saving, struct saving_item *item)
 			  log_string(item->artifact ? "artifactName" : "containerName", item->name),
 			  log_error_field(&item->error));
 	}
-	ledger_end(entry, state);
+	ledger_end(find_entry(stage, item), state);
 	item->is_settled = true;
+	saving->is_done = --saving->left == 0;
 	if (saving->on_settled)
 		saving->on_settled(saving);
 }
 
-struct round {
-	struct saving *saving;
-	const struct place *order;
-};
-
-/* A failure is the item's own: the others go on. */
-static int save_in_order(void *context, size_t i, struct error *err)
+static void save_here(struct saving_item *item)
 {
-	const struct round *round = context;
+	struct stage own = *item->saving->stage;
+	const struct stage *stage = &own;
+	int r;
 
-	(void)err;
-	save(round->saving, &round->saving->items[round->order[i].item]);
-	return 0;
+	ledger_begin(find_entry(stage, item));
+	own.store.stored = &item->object;
+	if (item->artifact)
+		r = save_artifact(stage, item->artifact, &item->stored, &item->error);
+	else
+		r = save_log(stage, item->name, &item->stored, &item->error);
+	settle(item, r);
+}
+
+static void on_saved(struct engine_request *request)
+{
+	struct saving_item *item =
+		(struct saving_item *)((char *)request - offsetof(struct saving_item, request));
+	char name[STAGE_LOG_NAME_MAX];
+
+	item->stored = TAKE_PTR(request->stored);
+	item->object = request->object;
+	item->error = request->error;
+	/* The death of the process that was to save it is nobody's but this artifact's to tell. */
+	if (item->error.code == -ECHILD)
+		error_prefix(&item->error, -ECHILD, "artifact %s failed to save",
+			     item->artifact ? item->name : stage_log_name(item->name, name));
+	settle(item, item->error.code);
+}
+
+static void save_there(struct saving_item *item)
+{
+	struct saving *saving = item->saving;
+	const struct stage *stage = saving->stage;
+	size_t index = (size_t)(item - saving->items);
+
+	item->request.order = (struct engine_order){
+		.kind = ENGINE_SAVE,
+		.is_log = !item->artifact,
+		.index = item->artifact ? index : index - saving->artifact_count,
+	};
+	item->request.handed = item->artifact && stage->handed ?
+				       handed_find(stage->handed, item->artifact->path) :
+				       NULL;
+	item->request.on_done = on_saved;
+	engine_submit(saving->engine, &item->request);
+}
+
+static void save(struct saving_item *item)
+{
+	item->error = ERROR_NONE;
+	store_stored_done(&item->object);
+	if (item->saving->engine)
+		save_there(item);
+	else
+		save_here(item);
 }
 
 void saving_run(struct saving *saving)
 {
 	_cleanup_free_ struct place *order = calloc(saving->count + 1, sizeof(*order));
-	struct round round = { .saving = saving, .order = order };
 	size_t count = 0;
 
+	saving->left = 0;
 	for (size_t i = 0; i < saving->count; i++) {
 		struct saving_item *item = &saving->items[i];
 
+		item->saving = saving;
 		if (item->stored)
 			continue;
 		item->is_settled = false;
+		saving->left++;
+		/* Any order is better than none. */
 		if (order)
 			order[count++] = (struct place){ measure(saving->stage, item), i };
-		else /* any order is better than none */
-			save(saving, item);
 	}
+	saving->is_done = saving->left == 0;
 	if (count > 0)
 		qsort(order, count, sizeof(*order), by_size);
-	fibers_run(saving->stage->store.loop, count, SAVING_WIDTH, save_in_order, &round, NULL);
-	/* Without memory for stacks they go one after the other. */
-	for (size_t i = 0; i < count; i++)
-		if (!saving->items[order[i].item].is_settled)
-			save(saving, &saving->items[order[i].item]);
+	for (size_t i = 0; order ? i < count : i < saving->count; i++) {
+		struct saving_item *item = &saving->items[order ? order[i].item : i];
+
+		if (!item->stored)
+			save(item);
+	}
+	event_loop_wait_uncancelled(saving->stage->store.loop, &saving->is_done);
 }
 
 /* --- what has become of it -------------------------------------------------------------- */

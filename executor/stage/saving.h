@@ -7,10 +7,8 @@
 #pragma once
 
 #include "executor/base/error.h"
+#include "executor/stage/engine.h"
 #include "executor/stage/stage.h"
-
-/* So many are on their way at the same time. */
-#define SAVING_WIDTH 4
 
 struct saving_item {
 	const struct template_artifact *artifact; /* NULL: a log */
@@ -19,10 +17,15 @@ struct saving_item {
 	struct store_stored object; /* what the store has confirmed of it */
 	struct error error; /* why not; code 0 = nothing wrong with it */
 	bool is_settled; /* stored, failed, or left out */
+	struct saving *saving;
+	struct engine_request request;
 };
 
 struct saving {
 	const struct stage *stage; /* borrowed */
+	struct engine *engine; /* who does the work; NULL = this process, one after the other */
+	size_t left; /* not settled */
+	bool is_done;
 	struct saving_item *items; /* artifacts in the template's order, then logs */
 	size_t count, artifact_count;
 	void (*on_settled)(struct saving *saving); /* after each item; may be NULL */

@@ -22,6 +22,10 @@ struct stage {
 	bool is_initless;
 	struct ledger *ledger; /* NULL = nobody looks */
 	const struct handed *handed; /* what main's wrapper has handed over; NULL = nothing */
+	/* load_inputs: how many side by side (0 = LOAD_WIDTH); those that are in their places already, as
+	 * many as a ledger has (NULL = none). */
+	unsigned load_width;
+	const bool *loaded;
 	const char *
 		plugin; /* load_inputs: only what this artifact plugin has; NULL = all but plugins' */
 };
