@@ -35,6 +35,7 @@ SECONDS = {
     "channel": SOCKETS_S,
     "archive": OTHERS_S,
     "compress": OTHERS_S,
+    "engine": OTHERS_S,
     "entries": OTHERS_S,
     "files": OTHERS_S,
     "journal": OTHERS_S,

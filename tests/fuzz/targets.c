@@ -7,6 +7,7 @@ const struct fuzz_target fuzz_targets[] = {
 	{ "channel", fuzz_channel },
 	{ "compress", fuzz_compress },
 	{ "control", fuzz_control },
+	{ "engine", fuzz_engine },
 	{ "entries", fuzz_entries },
 	{ "files", fuzz_files },
 	{ "journal", fuzz_journal },

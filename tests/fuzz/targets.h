@@ -7,6 +7,7 @@ void fuzz_archive(const char *data, size_t size);
 void fuzz_channel(const char *data, size_t size);
 void fuzz_compress(const char *data, size_t size);
 void fuzz_control(const char *data, size_t size);
+void fuzz_engine(const char *data, size_t size);
 void fuzz_entries(const char *data, size_t size);
 void fuzz_files(const char *data, size_t size);
 void fuzz_journal(const char *data, size_t size);

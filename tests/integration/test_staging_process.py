@@ -1,0 +1,164 @@
+"""The process that loads and saves for its role: killed at some instants, and what comes of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lab import BUCKET, Lab
+from tests.scenario import (
+    Step,
+    artifact,
+    assert_failure,
+    location,
+    mount,
+    stop_and_time,
+    wait_until_seen,
+)
+from tests.servers.fault_proxy import FaultProxy
+
+MIB = 1 << 20
+NONE = {"none": {}}
+PROCESS = "argoexec-stage"
+
+
+@pytest.fixture
+def proxy(lab: Lab) -> Iterator[FaultProxy]:
+    with FaultProxy(lab.s3.address) as fault_proxy:
+        yield fault_proxy
+
+
+def children(runner, container: str) -> list[tuple[int, str]]:
+    """Pid and name of each child of the role of CONTAINER."""
+    role = runner.pid(container)
+    pids = Path(f"/proc/{role}/task/{role}/children").read_text().split()
+    return [(int(pid), Path(f"/proc/{pid}/comm").read_text().strip()) for pid in pids]
+
+
+def staging(runner, container: str) -> int:
+    """The pid of the child that stages for CONTAINER, 0 if there is none."""
+    try:
+        return next((pid for pid, name in children(runner, container) if name == PROCESS), 0)
+    except (OSError, KeyError):
+        return 0
+
+
+def kill_next(runner, container: str, before: int) -> int:
+    """Kills the child that is not BEFORE; its pid."""
+    wait_until_seen(lambda: staging(runner, container) not in (0, before), "a staging process")
+    pid = staging(runner, container)
+    if pid not in (0, before):
+        os.kill(pid, signal.SIGKILL)
+    return pid
+
+
+LEAVE = f"echo small >/v/s; head -c {6 * MIB} /dev/urandom >/v/l"
+
+
+def saving(lab: Lab, proxy: FaultProxy, script: str = LEAVE) -> tuple[Step, str]:
+    key = f"staging/{os.urandom(8).hex()}"
+    step = Step(
+        lab,
+        script,
+        artifacts=[artifact("large", "/v/l", archive=NONE), artifact("small", "/v/s", archive=NONE)],
+        mounts=[mount("v", "/v")],
+        repository=location(lab, key, proxy.endpoint),
+    )
+    return step, key
+
+
+def stored(lab: Lab, key: str) -> dict[str, int]:
+    return {name.rsplit("/", 1)[-1]: size for name, size in lab.objects(key).items()}
+
+
+@pytest.mark.parametrize("sent", [0, 100_000, 3 * MIB])
+def test_killed_while_it_saves(lab: Lab, proxy: FaultProxy, sent: int) -> None:
+    """One death is made good: everything is stored and reported, once."""
+    rule = proxy.faults.add(
+        verb="PUT", path="/l", count=1, action={"kind": "stall_request", "bytes": sent}
+    )
+    step, key = saving(lab, proxy)
+    with step.runner() as runner:
+        runner.start()
+        wait_until_seen(lambda: rule.fired == 1, "an upload")
+        kill_next(runner, "wait", 0)
+        result = runner.wait(60)
+        log = runner.log("wait")
+    assert result.containers["wait"].exit_code == 0, log
+    assert "was killed by signal 9" in log
+    assert stored(lab, key) == {"l": 6 * MIB, "s": 6}
+    assert [a["name"] for a in step.outputs()["artifacts"]] == ["large", "small"]
+
+
+def test_none_before_there_is_work(lab: Lab, proxy: FaultProxy) -> None:
+    script = "touch /v/ready; while [ ! -e /v/go ]; do sleep 0.05; done; echo x >/v/l; echo s >/v/s"
+    step, key = saving(lab, proxy, script)
+    with step.runner() as runner:
+        runner.start()
+        wait_until_seen(lambda: "v" in runner.volumes, "a volume")
+        volume = Path(runner.volume_path("v"))
+        wait_until_seen(lambda: (volume / "ready").exists(), "main")
+        assert children(runner, "wait") == []
+        (volume / "go").touch()
+        assert runner.wait(60).containers["wait"].exit_code == 0, runner.log("wait")
+    assert stored(lab, key) == {"l": 2, "s": 2}
+
+
+def test_killed_again_and_again(lab: Lab, proxy: FaultProxy) -> None:
+    """The artifact that was under way each time fails, and says why; the other one is there."""
+    proxy.faults.add(verb="PUT", path="/l", action={"kind": "stall_request", "bytes": 1000})
+    step, key = saving(lab, proxy)
+    with step.runner() as runner:
+        runner.start()
+        wait_until_seen(lambda: "s" in stored(lab, key), "the small one")
+        pid = 0
+        for stalls in range(1, 5):
+            wait_until_seen(
+                lambda: sum(r["path"].endswith("/l") for r in proxy.requests()) >= stalls,
+                "an upload",
+            )
+            pid = kill_next(runner, "wait", pid)
+        result = runner.wait(60)
+    message = assert_failure(result.containers["wait"], 64, "artifact large failed to save")
+    assert "the staging process was killed by signal 9" in message
+    assert [a["name"] for a in step.outputs()["artifacts"]] == ["small"]
+
+
+def test_killed_while_it_loads(lab: Lab, proxy: FaultProxy) -> None:
+    data = os.urandom(2 * MIB)
+    key = f"staging/{os.urandom(8).hex()}"
+    lab.s3.client().put(BUCKET, key, data)
+    rule = proxy.faults.add(verb="GET", path=key, count=1, action={"kind": "stall", "bytes": MIB})
+    place = location(lab, key, proxy.endpoint)
+    step = Step(lab, "cmp /in/a /in/b", inputs=[artifact(n, f"/in/{n}", place) for n in "ab"])
+    with step.runner() as runner:
+        runner.start()
+        wait_until_seen(lambda: rule.fired == 1, "a download")
+        kill_next(runner, "init", 0)
+        result = runner.wait(60)
+    assert_ok_result(result)
+
+
+def assert_ok_result(result) -> None:
+    codes = {name: container.exit_code for name, container in result.containers.items()}
+    assert set(codes.values()) == {0}, codes
+
+
+def test_a_role_takes_it_along(lab: Lab, proxy: FaultProxy) -> None:
+    """Init is stopped: within 0.1 s (on a machine of its own) it ends, and its child before it."""
+    key = f"staging/{os.urandom(8).hex()}"
+    lab.s3.client().put(BUCKET, key, os.urandom(2 * MIB))
+    rule = proxy.faults.add(verb="GET", path=key, action={"kind": "stall", "bytes": MIB})
+    place = location(lab, key, proxy.endpoint)
+    with Step(lab, inputs=[artifact("a", "/in/a", place)]).only_init().runner() as runner:
+        runner.start()
+        wait_until_seen(lambda: rule.fired == 1, "a download")
+        child = staging(runner, "init")
+        assert child
+        assert stop_and_time(runner, "init") < 2
+        assert not Path(f"/proc/{child}").exists()
+        assert runner.wait(30).containers["init"].exit_code == 143
