@@ -17,6 +17,7 @@ from tests.scenario import (
     location,
     mount,
     stop_and_time,
+    untgz,
     wait_until_seen,
 )
 from tests.servers.fault_proxy import FaultProxy
@@ -128,19 +129,61 @@ def test_killed_again_and_again(lab: Lab, proxy: FaultProxy) -> None:
     assert [a["name"] for a in step.outputs()["artifacts"]] == ["small"]
 
 
+def two_inputs(lab: Lab, proxy: FaultProxy) -> tuple[Step, str]:
+    """A small input, and one whose first download stalls in the middle."""
+    prefix = f"staging/{os.urandom(8).hex()}"
+    sizes = {"small": 1000, "large": 2 * MIB}
+    for name, size in sizes.items():
+        lab.s3.client().put(BUCKET, f"{prefix}/{name}", os.urandom(size))
+    proxy.faults.add(
+        verb="GET", path=f"{prefix}/large", count=1, action={"kind": "stall", "bytes": MIB}
+    )
+    inputs = [
+        artifact(name, f"/in/{name}", location(lab, f"{prefix}/{name}", proxy.endpoint), archive=NONE)
+        for name in sizes
+    ]
+    check = " && ".join(f"[ $(wc -c </in/{name}) = {size} ]" for name, size in sizes.items())
+    return Step(lab, check, inputs=inputs), prefix
+
+
+def asked(proxy: FaultProxy, verb: str, path: str) -> int:
+    """Requests for a path that ends so."""
+    return sum(r["verb"] == verb and r["path"].endswith(path) for r in proxy.requests())
+
+
 def test_killed_while_it_loads(lab: Lab, proxy: FaultProxy) -> None:
-    data = os.urandom(2 * MIB)
-    key = f"staging/{os.urandom(8).hex()}"
-    lab.s3.client().put(BUCKET, key, data)
-    rule = proxy.faults.add(verb="GET", path=key, count=1, action={"kind": "stall", "bytes": MIB})
-    place = location(lab, key, proxy.endpoint)
-    step = Step(lab, "cmp /in/a /in/b", inputs=[artifact(n, f"/in/{n}", place) for n in "ab"])
+    """What is in its place is not loaded again."""
+    step, prefix = two_inputs(lab, proxy)
     with step.runner() as runner:
         runner.start()
-        wait_until_seen(lambda: rule.fired == 1, "a download")
+        wait_until_seen(lambda: asked(proxy, "GET", f"{prefix}/large") == 1, "a download")
+        wait_until_seen(lambda: "Loaded artifact" in runner.log("init"), "the small one")
         kill_next(runner, "init", 0)
         result = runner.wait(60)
     assert_ok_result(result)
+    assert asked(proxy, "GET", f"{prefix}/small") == 1
+    assert asked(proxy, "GET", f"{prefix}/large") == 2
+
+
+def test_killed_while_it_sends_what_was_handed_over(lab: Lab, proxy: FaultProxy) -> None:
+    """The role keeps the descriptor: main has ended, and yet another process reads all of it."""
+    rule = proxy.faults.add(
+        verb="PUT", path="/d.tgz", count=1, action={"kind": "stall_request", "bytes": 100_000}
+    )
+    key = f"staging/{os.urandom(8).hex()}"
+    script = "mkdir -p /tmp/d/e; head -c 1000000 /dev/urandom >/tmp/d/e/f; echo top >/tmp/d/g"
+    place = location(lab, key, proxy.endpoint)
+    step = Step(lab, script, artifacts=[artifact("d", "/tmp/d")], repository=place)
+    with step.runner() as runner:
+        runner.start()
+        wait_until_seen(lambda: rule.fired == 1, "an upload")
+        kill_next(runner, "wait", 0)
+        result = runner.wait(60)
+    assert_ok_result(result)
+    members = untgz(lab.get(f"{key}/d.tgz"))
+    assert sorted(members) == ["d", "d/e", "d/e/f", "d/g"]
+    content = members["d/e/f"]
+    assert isinstance(content, bytes) and len(content) == 1_000_000
 
 
 def assert_ok_result(result) -> None:
@@ -162,3 +205,49 @@ def test_a_role_takes_it_along(lab: Lab, proxy: FaultProxy) -> None:
         assert stop_and_time(runner, "init") < 2
         assert not Path(f"/proc/{child}").exists()
         assert runner.wait(30).containers["init"].exit_code == 143
+
+
+def test_a_killed_role_takes_it_along(lab: Lab, proxy: FaultProxy) -> None:
+    step, prefix = two_inputs(lab, proxy)
+    with step.only_init().runner() as runner:
+        runner.start()
+        wait_until_seen(lambda: asked(proxy, "GET", f"{prefix}/large") == 1, "a download")
+        child = Path(f"/proc/{staging(runner, 'init')}")
+        assert child.exists()
+        os.kill(runner.pid("init"), signal.SIGKILL)
+        wait_until_seen(lambda: not child.exists(), "its end")
+        assert runner.wait(30).containers["init"].exit_code == 137
+
+
+def test_signals_are_the_roles(lab: Lab, proxy: FaultProxy) -> None:
+    """The child has a group of its own and blocks what can be blocked."""
+    step, prefix = two_inputs(lab, proxy)
+    with step.only_init().runner() as runner:
+        runner.start()
+        wait_until_seen(lambda: asked(proxy, "GET", f"{prefix}/large") == 1, "a download")
+        child = staging(runner, "init")
+        assert os.getpgid(child) == child != os.getpgid(runner.pid("init"))
+        lines = Path(f"/proc/{child}/status").read_text().splitlines()
+        blocked = next(int(l.split()[1], 16) for l in lines if l.startswith("SigBlk:"))
+        never = 1 << (signal.SIGKILL - 1) | 1 << (signal.SIGSTOP - 1)
+        assert blocked | never == (1 << 64) - 1
+        runner.stop(0)
+
+
+def test_it_holds_nothing_of_its_role(lab: Lab, proxy: FaultProxy) -> None:
+    """No descriptor of the role, which listens for wrappers and talks to the API server."""
+    rule = proxy.faults.add(verb="PUT", path="/l", action={"kind": "stall_request", "bytes": 1000})
+    step, _ = saving(lab, proxy)
+    with step.runner() as runner:
+        runner.start()
+        wait_until_seen(lambda: rule.fired == 1, "an upload")
+        child, role = staging(runner, "wait"), runner.pid("wait")
+        common = sockets(child) & sockets(role)
+        assert common == set()
+        runner.stop(0)
+
+
+def sockets(pid: int) -> set[str]:
+    """What identifies each socket of a process, but for the standard streams."""
+    links = (os.readlink(f) for f in Path(f"/proc/{pid}/fd").iterdir() if int(f.name) > 2)
+    return {link for link in links if link.startswith("socket:")}
