@@ -105,15 +105,52 @@ def test_stream_is_cut_always(store, proxy, swift, tmp_path):
     assert uploaded(proxy) == len(data)
 
 
-def test_download_is_cut_always(store, proxy, swift, tmp_path):
+def gets(proxy: FaultProxy) -> list[tuple[int, str, int]]:
+    """Where each read began, where it was to end ("" = with the object), and how much of it was sent."""
+    reads = []
+    for r in proxy.requests():
+        if r["verb"] == "GET":
+            first, _, last = r["headers"].get("range", "bytes=0-").removeprefix("bytes=").partition("-")
+            reads.append((int(first), last, r["response_bytes"]))
+    return reads
+
+
+def expect_no_byte_twice(reads: list[tuple[int, str, int]], is_reset: bool) -> None:
+    """Each read of the same range begins where the one before it was cut. Of what is sent before a reset
+    some may not arrive."""
+    for (first, _, size), (following, _, _) in zip(reads, reads[1:]):
+        if is_reset:
+            assert first <= following <= first + size
+        else:
+            assert following == first + size
+
+
+@pytest.mark.parametrize("is_reset", [True, False])
+def test_download_is_cut_always(store, proxy, swift, tmp_path, is_reset):
     data = random.Random(1).randbytes(60 * MIB)
     swift.client().put(BUCKET, "always", data)
-    cut = {"kind": "cut_response", "bytes": CUT, "reset": True}
+    cut = {"kind": "cut_response", "bytes": CUT, "reset": is_reset}
     proxy.faults.add(verb="GET", path="/always", action=cut)
     store.good("always", "get", tmp_path / "out")
     assert (tmp_path / "out").read_bytes() == data
-    received = sum(r["response_bytes"] for r in proxy.requests() if r["verb"] == "GET")
-    assert received <= len(data) + 2 * CUT * len(data) // CUT
+    received = sum(size for _, _, size in gets(proxy))
+    lost = len(data) // CUT * CUT if is_reset else 0
+    # And what one connection had sent beyond where several took over.
+    assert len(data) <= received <= len(data) + lost + CUT
+
+
+@pytest.mark.parametrize("is_reset", [True, False])
+def test_only_what_is_missing_is_read_again(store, proxy, swift, tmp_path, is_reset):
+    """Too small for several connections."""
+    data = random.Random(1).randbytes(31 * MIB + 5)
+    swift.client().put(BUCKET, "single", data)
+    cut = {"kind": "cut_response", "bytes": MIB, "reset": is_reset}
+    proxy.faults.add(verb="GET", path="/single", action=cut)
+    store.good("single", "get", tmp_path / "out")
+    assert (tmp_path / "out").read_bytes() == data
+    expect_no_byte_twice(gets(proxy), is_reset)
+    if not is_reset:
+        assert sum(size for _, _, size in gets(proxy)) == len(data)
 
 
 def ranges(proxy: FaultProxy) -> list[str]:
@@ -135,13 +172,13 @@ def test_slow_object_comes_over_several_connections(store, proxy, swift, tmp_pat
     store.good("slow", "get", tmp_path / "out")
     assert (tmp_path / "out").read_bytes() == data
     assert len(ranges(proxy)) >= 8
-    gets = [r for r in proxy.requests() if r["verb"] == "GET"]
+    reads = [r for r in proxy.requests() if r["verb"] == "GET"]
     # Kept for the next range; the first one is closed where the others take over.
-    assert 1 < len({r["connection"] for r in gets}) <= 7
-    assert "range" not in gets[0]["headers"]
-    assert all(r["headers"]["if-match"] == gets[1]["headers"]["if-match"] for r in gets[1:])
+    assert 1 < len({r["connection"] for r in reads}) <= 7
+    assert "range" not in reads[0]["headers"]
+    assert all(r["headers"]["if-match"] == reads[1]["headers"]["if-match"] for r in reads[1:])
     # What the first connection had sent beyond where the others took over.
-    assert sum(r["response_bytes"] for r in gets) < len(data) + 8 * MIB
+    assert sum(r["response_bytes"] for r in reads) < len(data) + 8 * MIB
 
 
 @pytest.mark.parametrize("status", [403, 503])
@@ -157,6 +194,20 @@ def test_cut_ranges_are_resumed(store, proxy, swift, tmp_path, nth):
     data = slow_object(proxy, swift, 40 * MIB, nth=nth, action=cut)
     store.good("slow", "get", tmp_path / "out")
     assert (tmp_path / "out").read_bytes() == data
+
+
+@pytest.mark.parametrize("is_reset", [True, False])
+def test_ranges_that_are_cut_more_than_once(store, proxy, swift, tmp_path, is_reset):
+    """Of each range, too, only the missing end is asked for again."""
+    cut = {"kind": "cut_response", "bytes": MIB + 1, "reset": is_reset}
+    data = slow_object(proxy, swift, 40 * MIB, nth=2, action=cut)
+    store.good("slow", "get", tmp_path / "out")
+    assert (tmp_path / "out").read_bytes() == data
+    reads = gets(proxy)[1:]
+    ends = {end for _, end, _ in reads}
+    assert len(reads) > 3 * len(ends) > 0
+    for end in ends:
+        expect_no_byte_twice([read for read in reads if read[1] == end], is_reset)
 
 
 def test_stalled_download_goes_on(store, proxy, swift, tmp_path):
@@ -202,21 +253,31 @@ def schedule(proxy: FaultProxy, seed: int) -> None:
         proxy.faults.add(verb=verb, path="/r", nth=chance.randrange(1, 6), count=1, action=action)
 
 
+def count_faults(proxy: FaultProxy) -> int:
+    return sum(r["fault"] is not None for r in proxy.requests())
+
+
 def run_seed(store: Store, proxy: FaultProxy, swift, directory: Path, seed: int) -> None:
+    """What is sent again: no more than two parts for each fault."""
     size = random.Random(seed).randrange(1, 60 * MIB)
     data = make_file(directory / "in", size)
-    for operation in (("put-file", directory / "in", "x", ""), ("put-stream", directory / "in", "x")):
+    ways = {PART: ("put-file", directory / "in", "x", ""), SMALL_PART: ("put-stream", directory / "in", "x")}
+    for part, operation in ways.items():
         proxy.clear()
         schedule(proxy, seed)
         store.good("r", *operation)
         assert swift.client().get(BUCKET, "r") == data, f"seed {seed}"
         assert swift.client().list_uploads(BUCKET) == {}, f"seed {seed}"
-        cuts = sum(r["fault"] is not None for r in proxy.requests())
-        assert uploaded(proxy) <= size + 2 * PART * cuts, f"seed {seed}"
+        sent = sum(r["request_bytes"] for r in proxy.requests() if r["verb"] == "PUT")
+        assert sent <= size + 2 * part * count_faults(proxy), f"seed {seed}"
     proxy.clear()
     schedule(proxy, seed)
     store.good("r", "get", directory / "out")
     assert (directory / "out").read_bytes() == data, f"seed {seed}"
+    received = sum(read for _, _, read in gets(proxy))
+    assert received <= size + CUT + 2 * PART * count_faults(proxy), f"seed {seed}"
+    if size < 32 * MIB:  # too small for several connections
+        expect_no_byte_twice(gets(proxy), is_reset=True)
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
