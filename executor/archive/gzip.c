@@ -6,10 +6,15 @@
 
 #define IN_BYTES (64 * 1024)
 
+/* RFC 1952, 2.3.1.2: whatever these say, what follows would not be understood. */
+#define FLAGS_AT 3
+#define FLAGS_RESERVED 0xe0
+
 struct gzip_inflate {
 	struct reader *source;
 	struct inflate_state stream;
 	bool is_source_ended;
+	bool is_begun; /* the member's flags were looked at */
 	bool is_ended;
 	unsigned char chunk[IN_BYTES];
 };
@@ -34,20 +39,42 @@ static int refill(struct gzip_inflate *state, struct error *err)
 static void begin_member(struct gzip_inflate *state)
 {
 	isal_inflate_reset(&state->stream);
+	state->is_begun = false;
 	state->stream.crc_flag = ISAL_GZIP; /* header and trailer are verified too */
+}
+
+/* Up to `size` bytes are at hand; fewer only at the end of the source. */
+static int gather(struct gzip_inflate *state, size_t size, struct error *err)
+{
+	int r = 0;
+
+	while (r == 0 && state->stream.avail_in < size && !state->is_source_ended)
+		r = refill(state, err);
+	return r;
+}
+
+/* What ISA-L does not look at. */
+static int check_flags(struct gzip_inflate *state, struct error *err)
+{
+	const struct inflate_state *stream = &state->stream;
+	int r = gather(state, FLAGS_AT + 1, err);
+
+	if (r < 0)
+		return r;
+	state->is_begun = true;
+	if (stream->avail_in > FLAGS_AT && (stream->next_in[FLAGS_AT] & FLAGS_RESERVED))
+		return error_set(err, -EBADMSG, "gzip: invalid header");
+	return 0;
 }
 
 /* A member has ended: another one, or the end of all that concerns us. */
 static int next_member(struct gzip_inflate *state, struct error *err)
 {
 	struct inflate_state *stream = &state->stream;
+	int r = gather(state, 2, err);
 
-	while (stream->avail_in < 2 && !state->is_source_ended) {
-		int r = refill(state, err);
-
-		if (r < 0)
-			return r;
-	}
+	if (r < 0)
+		return r;
 	if (stream->avail_in < 2 || stream->next_in[0] != 0x1f || stream->next_in[1] != 0x8b)
 		state->is_ended = true;
 	else
@@ -99,8 +126,10 @@ static ssize_t member_read(struct reader *base, void *data, size_t size, struct 
 	stream->next_out = data;
 	stream->avail_out = wanted;
 	while (!state->is_ended && stream->avail_out == wanted) {
-		int r = inflate_some(state, err);
+		int r = state->is_begun ? 0 : check_flags(state, err);
 
+		if (r == 0)
+			r = inflate_some(state, err);
 		if (r < 0)
 			return r;
 	}
