@@ -3,6 +3,7 @@
 #include "executor/base/cleanup.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -118,15 +119,16 @@ static void read_identity(struct json_object *description, struct identity *ret)
 int handed_adopt(struct handed *handed, struct json_object *description, int *fd)
 {
 	const char *path = json_get_string(description, "path", "");
+	int64_t code = json_get_int(description, "code", 0);
 	struct handed_item *item;
 
-	if (*path != '/' || (json_get_int(description, "code", 0) == 0) != (*fd >= 0))
+	if (*path != '/' || code < 0 || code > INT_MAX || (code == 0) != (*fd >= 0))
 		return -EINVAL;
 	item = handed_add(handed, path);
 	if (!item)
 		return -ENOMEM;
 	item->fd = TAKE_FD(*fd);
-	item->code = (int)json_get_int(description, "code", 0);
+	item->code = (int)code;
 	read_identity(description, &item->identity);
 	item->counts.files = (uint64_t)json_get_int(description, "files", 0);
 	item->counts.directories = (uint64_t)json_get_int(description, "directories", 0);
