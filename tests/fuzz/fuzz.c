@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define PATHS 4
+#define BODY_BYTES_MAX (1 << 20)
 
 static char directory[64];
 
@@ -122,6 +123,52 @@ void fuzz_check_error(int r, const struct error *err)
 	fuzz_require(err->class >= 0 && err->class < ERROR_CLASS_COUNT);
 	fuzz_require(err->message[0]);
 	fuzz_check_line(err->message);
+}
+
+static ssize_t read_piece(struct reader *reader, void *data, size_t size, struct error *err)
+{
+	struct fuzz_pieces *pieces = (struct fuzz_pieces *)reader;
+	size_t n = size < pieces->step ? size : pieces->step;
+
+	(void)err;
+	if (n > pieces->size)
+		n = pieces->size;
+	if (n > 0)
+		memcpy(data, pieces->data, n);
+	pieces->data += n;
+	pieces->size -= n;
+	return (ssize_t)n;
+}
+
+void fuzz_pieces_init(struct fuzz_pieces *pieces, const char *data, size_t size, size_t step)
+{
+	*pieces = (struct fuzz_pieces){ { read_piece }, data, size, step };
+}
+
+void fuzz_take_response(struct fuzz_input *input, struct http_response *ret)
+{
+	struct fuzz_input number = fuzz_take_until(input, '\n');
+	char *text = fuzz_text(number.data, number.size);
+
+	*ret = (struct http_response){
+		.status = (int)(strtoul(text, NULL, 10) % 500) + 100,
+		.headers = BUFFER_INIT(HTTP_HEADER_BYTES_MAX),
+		.body = BUFFER_INIT(BODY_BYTES_MAX),
+		.content_length = -1,
+	};
+	free(text);
+	/* Lower case names, no NUL. */
+	while (input->size > 0) {
+		struct fuzz_input line = fuzz_take_until(input, '\n');
+
+		if (line.size == 0)
+			break;
+		if (!memchr(line.data, '\0', line.size) &&
+		    buffer_append(&ret->headers, line.data, line.size) == 0)
+			buffer_append(&ret->headers, "\n", 1);
+	}
+	ret->is_body_cut = input->size > BODY_BYTES_MAX;
+	buffer_append(&ret->body, input->data, input->size);
 }
 
 int fuzz_next_fd(void)

@@ -8,6 +8,8 @@
 #pragma once
 
 #include "executor/base/error.h"
+#include "executor/base/stream.h"
+#include "executor/http/http.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -50,6 +52,18 @@ unsigned char fuzz_take_byte(struct fuzz_input *input);
 struct fuzz_input fuzz_take(struct fuzz_input *input, size_t size);
 /* Everything up to `separator`, which is dropped, or to the end. */
 struct fuzz_input fuzz_take_until(struct fuzz_input *input, char separator);
+
+/* An answer out of "<status>\n<header lines>\n\n<body>", headers as the HTTP engine hands them over; its
+ * owner frees it. */
+void fuzz_take_response(struct fuzz_input *input, struct http_response *ret);
+
+/* Gives bytes (not owned) out in pieces of `step`. */
+struct fuzz_pieces {
+	struct reader reader;
+	const char *data;
+	size_t size, step;
+};
+void fuzz_pieces_init(struct fuzz_pieces *pieces, const char *data, size_t size, size_t step);
 
 /* One line of valid UTF-8. */
 void fuzz_check_line(const char *text);

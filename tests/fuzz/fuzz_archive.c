@@ -40,33 +40,13 @@ static struct buffer compress_all(struct fuzz_input content)
 	return packed.data;
 }
 
-struct pieces {
-	struct reader reader;
-	const char *data;
-	size_t size, step;
-};
-
-static ssize_t read_piece(struct reader *reader, void *data, size_t size, struct error *err)
-{
-	struct pieces *pieces = (struct pieces *)reader;
-	size_t n = size < pieces->step ? size : pieces->step;
-
-	(void)err;
-	if (n > pieces->size)
-		n = pieces->size;
-	memcpy(data, pieces->data, n);
-	pieces->data += n;
-	pieces->size -= n;
-	return (ssize_t)n;
-}
-
 void fuzz_archive(const char *data, size_t size)
 {
 	static const size_t steps[] = { SIZE_MAX, 1, 511, 4096 };
 	struct fuzz_input input = { data, size };
 	unsigned char flags = fuzz_take_byte(&input);
 	_cleanup_buffer_ struct buffer content = BUFFER_INIT(PACKED_BYTES_MAX);
-	struct pieces pieces = { .reader.read = read_piece, .step = steps[flags / 4 % 4] };
+	struct fuzz_pieces pieces;
 	struct error err = ERROR_NONE;
 	enum detected detected;
 	const char *target = sandbox_target();
@@ -83,8 +63,7 @@ void fuzz_archive(const char *data, size_t size)
 		content = packed;
 	}
 	fuzz_require(detect_format(buffer_string(&content), content.size, &detected, &err) == 0);
-	pieces.data = buffer_string(&content);
-	pieces.size = content.size;
+	fuzz_pieces_init(&pieces, buffer_string(&content), content.size, steps[flags / 4 % 4]);
 	r = unpack_tar(&pieces.reader, target, &sandbox_options, &err);
 	sandbox_check(r, &err);
 	fuzz_require(fuzz_next_fd() == fd);

@@ -34,6 +34,19 @@ static void check_list(const char *data, size_t size)
 	object_xml_list_done(&list);
 }
 
+static void check_deleted(const char *data, size_t size)
+{
+	struct object_xml_list list;
+	struct error err = ERROR_NONE;
+	int r = object_xml_parse_deleted(data, size, &list, &err);
+
+	check_outcome(r, &err);
+	fuzz_require(r == 0 || (!list.entries && list.count == 0));
+	for (size_t i = 0; i < list.count; i++)
+		fuzz_require(list.entries[i].key && list.entries[i].size == -1);
+	object_xml_list_done(&list);
+}
+
 static void check_error_document(const char *data, size_t size)
 {
 	struct object_xml_error error;
@@ -77,6 +90,7 @@ void fuzz_s3_xml(const char *data, size_t size)
 	int r;
 
 	check_list(data, size);
+	check_deleted(data, size);
 	check_error_document(data, size);
 	check_rules(data, size);
 	r = object_xml_parse_first_bucket(data, size, &bucket, &err);

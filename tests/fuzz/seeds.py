@@ -13,6 +13,7 @@ import struct
 import sys
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -171,6 +172,113 @@ def journals() -> Iterator[tuple[str, bytes]]:
     yield "step-back", b"\x01" + "\n".join([*lines[:7], lines[3]]).encode()
 
 
+def deflated(text: bytes, level: int, strategy: int = zlib.Z_DEFAULT_STRATEGY) -> bytes:
+    packer = zlib.compressobj(level, zlib.DEFLATED, -15, 9, strategy)
+    return packer.compress(text) + packer.flush()
+
+
+def members() -> Iterator[tuple[str, bytes]]:
+    """For fuzz_gzip.c."""
+    text = b"abcabcabc" * 40 + bytes(range(256))
+    as_it_is, made = b"\x00\x00\x00", b"\x07\x03\x01"
+    yield "dynamic", as_it_is + deflated(text * 4, 9)
+    yield "fixed", as_it_is + deflated(text, 9, zlib.Z_FIXED)
+    yield "huffman", as_it_is + deflated(text, 9, zlib.Z_HUFFMAN_ONLY)
+    yield "runs", as_it_is + deflated(bytes(5000), 9, zlib.Z_RLE)
+    yield "stored", b"\x01\x01\x00" + deflated(text, 0)
+    yield "stored-empty", as_it_is + b"\x00\x00\x00\xff\xff\x01\x00\x00\xff\xff"
+    yield "stored-then-fixed", b"\x03\x05\x00" + b"\x00\x03\x00\xfc\xffabc\x03\x00"
+    yield "cut", as_it_is + deflated(text, 9)[:40]
+    block = bytes([60]) + text[:60]
+    yield "blocks", made + b"\x06" + (block + b"\x01") * 4 + block + b"\x03"
+    yield "members", made + (b"\x09" + block + b"\x02" + block + b"\x03") * 3
+    yield "members-empty", made + b"\x01\x00\x03" * 4
+    yield "changed", made + b"\x06" + block + b"\x03" + b"\x06" + block + b"\x03" + b"\x00\x80"
+
+
+PROFILES = b"""default
+aws_access_key_id
+[default]
+aws_access_key_id = AKIDEXAMPLE  # a comment
+aws_secret_access_key=secret
+type = access_key
+access_key_id = a
+access_key_secret = s
+[profile p]
+role_arn = arn:aws:iam::1:role/r
+source_profile = default
+region = eu-west-1
+duration_seconds = 3600
+"""
+
+
+def profiles() -> Iterator[tuple[str, bytes]]:
+    """For fuzz_ini.c."""
+    yield "keys", PROFILES
+    yield "role", PROFILES.replace(b"default\naws_access_key_id", b"p\nrole_arn", 1)
+    yield "roles-in-a-circle", PROFILES.replace(b"default", b"p", 1).replace(b"= default", b"= p")
+    yield "web-identity", b"p\nx\n[p]\nrole_arn=r\nweb_identity_token_file=/t\nrole_session_name=s\n"
+    yield "credential-source", b"p\nx\n[profile p]\nrole_arn=r\ncredential_source=Ec2InstanceMetadata\n"
+    yield "role-of-the-machine", b"p\nx\n[p]\ntype=ecs_ram_role\nrole_name=r\n"
+    yield "continued", b"p\nx\n[p]\nx =\n  y = 1\n;x = 2\n#x = 3\nx = 4 ;5\n"
+    for mode in ("AK", "StsToken", "OIDC", "EcsRamRole", "RamRoleArn"):
+        profile = {"name": "p", "mode": mode, "access_key_id": "a", "access_key_secret": "s", "sts_token": "t"}
+        profile |= {"ram_role_arn": "r", "oidc_provider_arn": "o", "oidc_token_file": "/t", "ram_role_name": "n"}
+        yield f"aliyun-{mode}", b"p\nx\n" + json.dumps({"current": "p", "profiles": [profile]}).encode()
+
+
+def keys() -> Iterator[tuple[str, bytes]]:
+    """For fuzz_keys.c; 100 is status 200."""
+    until = "<Expiration>2026-08-21T12:39:06Z</Expiration>"
+    fields = f"<AccessKeyId>a</AccessKeyId><SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken>{until}"
+    for action in ("AssumeRole", "AssumeRoleWithWebIdentity"):
+        inner = f"<{action}Result><Credentials>{fields}</Credentials></{action}Result>"
+        answer = f'<{action}Response xmlns="https://sts.amazonaws.com/doc/2011-06-15/">{inner}</{action}Response>'
+        yield action, b"100\n\n" + answer.encode()
+    for code in ("ExpiredToken", "SignatureDoesNotMatch", "RequestExpired", "Throttling", "IDPCommunicationError"):
+        error = f"<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>m</Message></Error></ErrorResponse>"
+        yield f"error-{code}", b"303\ndate: Fri, 21 Aug 2026 12:39:06 GMT\n\n" + error.encode()
+    metadata = {"Code": "Success", "AccessKeyId": "a", "Expiration": "2026-08-21T12:39:06Z"}
+    aws = metadata | {"SecretAccessKey": "s", "Token": "t"}
+    oss = metadata | {"AccessKeySecret": "s", "SecurityToken": "t"}
+    yield "metadata", b"100\n\n" + json.dumps(aws).encode()
+    yield "metadata-oss", b"100\n\n" + json.dumps(oss).encode()
+    yield "wrapped", b"100\n\n" + json.dumps({"RequestId": "1", "Credentials": oss}).encode()
+    yield "refused", b"100\n\n" + json.dumps({"Code": "Failed"}).encode()
+    yield "line-end-in-a-key", b"100\n\n" + json.dumps(aws | {"AccessKeyId": "a\r\nx: y"}).encode()
+    yield "name", b"100\n\nmy-role\n"
+
+
+def headers() -> Iterator[tuple[str, bytes]]:
+    """For fuzz_headers.c."""
+    ok = "1787315946\nHTTP/1.1 200 OK\nContent-Length: 12\nETag: \"abc\"\nDate: Fri, 21 Aug 2026 12:39:06 GMT\n"
+    yield "ok", ok.encode() + b"\n"
+    yield "range", b"0\nHTTP/1.1 206 P\nContent-Range: bytes 7-11/12\nContent-Length: 5\n\n"
+    for number, value in enumerate(("5", "Fri, 21 Aug 2099 12:39:06 GMT", "Friday, 21-Aug-68 12:39:06 GMT", "-1", "9" * 30, "1.5")):
+        yield f"retry-after-{number}", f"4102444800\nHTTP/1.1 503 S\nRetry-After: {value}\n\n".encode()
+    yield "milliseconds", b"1\nHTTP/1.1 503 S\nretry-after-ms: 20\nx-ms-retry-after-ms: 30\n\n"
+    yield "folded", b"1\nHTTP/1.1 200\nA: b\n  c\n\td\nDate:\n x\n\n"
+    yield "continue-first", b"1\nHTTP/1.1 100 Continue\n\nHTTP/1.1 200 OK\nEtag: W/\"a\"\n\n"
+    yield "trailers", ok.encode() + b"\nx-checksum: 1\n folded\n\n"
+    yield "odd", b"253402300799\nHTTP/2 99999\nno colon\n: no name\nA:\n\n"
+    yield "length-odd", b"1\nHTTP/1.1 200\ncontent-length: -5\ncontent-length: 99999999999999999999\n\n"
+
+
+def offers() -> Iterator[tuple[str, bytes]]:
+    """For fuzz_offers.c: who, how, and the path."""
+    for how, name in enumerate("file folder crowd read-write path pipe socket proc device none".split()):
+        yield name, b"m" + bytes([how]) + b"/out\n"
+    yield "another-container", b"x\x00/out\n"
+    yield "volume", b"m\x00/vol/x\n"
+    yield "twice", b"m\x00/out\nm\x01/out\nm\x02/p\nm\x02/p\n"
+    yield "not-in-the-template", b"m\x00/etc/passwd\nm\x00/out/..\nm\x00\n"
+    item = {"path": "/out", "code": 0, "uid": 1, "gid": 2, "groups": "1,2,3", "files": 1, "directories": 1, "links": 0}
+    yield "described", b"\n" + json.dumps(item).encode()
+    yield "described-absent", b"\n" + json.dumps(item | {"code": 2}).encode()
+    many = ",".join(str(i) for i in range(80))
+    yield "described-odd", b"\n" + json.dumps(item | {"code": 1 << 32, "groups": many, "files": -1}).encode()
+
+
 def templates() -> Iterator[tuple[str, bytes]]:
     for path in sorted(FIXTURES.glob("*/pod-*.json")):
         pod = json.loads(path.read_text())
@@ -187,6 +295,11 @@ SEEDS = {
     "channel": packets,
     "journal": journals,
     "template": templates,
+    "gzip": members,
+    "ini": profiles,
+    "keys": keys,
+    "headers": headers,
+    "offers": offers,
 }
 
 
