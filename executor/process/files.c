@@ -162,13 +162,19 @@ static int put_in_place(const char *root, const char *container)
 
 int files_write_exit_code(const char *root, const char *container, int code, struct error *err)
 {
+	int r;
+
 	if (fill_reserved(root, container, code) == 0 && put_in_place(root, container) == 0)
 		return 0;
 	files_remove(root, container, RESERVED_NAME);
 	if (write_number(root, container, RESERVED_NAME, code, 0644, NULL) == 0 &&
 	    put_in_place(root, container) == 0)
 		return 0;
-	return write_number(root, container, "exitcode", code, 0644, err);
+	r = write_number(root, container, "exitcode", code, 0644, err);
+	/* An empty one would be taken for one that is being written. */
+	if (r < 0)
+		files_remove(root, container, "exitcode");
+	return r;
 }
 
 int files_write_signal(const char *root, const char *container, int signo, struct error *err)

@@ -323,7 +323,7 @@ def in_memory(step: Step, volume: str, size: str) -> None:
     step.volume(volume)["emptyDir"] = {"medium": "Memory", "sizeLimit": size}
 
 
-@pytest.mark.parametrize("size", ["4Ki", "256Ki"])
+@pytest.mark.parametrize("size", ["4Ki", "64Ki", "256Ki", "1Mi", "1900Ki"])
 def test_no_room_to_pack_a_small_output(lab: Lab, size: str) -> None:
     """Wherever the disk is full: either all of it is stored, or it is said that nothing is; an empty or
     cut archive is never reported. Over HTTP it takes room, since the length goes first."""
