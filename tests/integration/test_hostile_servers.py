@@ -6,6 +6,7 @@ is what we do with the bytes, whoever sends them."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 from collections.abc import Callable, Sequence
@@ -43,6 +44,18 @@ def s3(lab: Lab, server: Scripted, key: str = "some/key") -> Json:
 
 def web(server: Scripted) -> Json:
     return {"http": {"url": f"{server.url}/some/key"}}
+
+
+def oss(server: Scripted, key: str = "some/key") -> Json:
+    secrets = {f"{name}KeySecret": {"name": SECRET, "key": f"{name}key"} for name in ("access", "secret")}
+    return {"oss": {"endpoint": server.url, "bucket": "bucket", "key": key, **secrets}}
+
+
+KINDS = ["s3", "oss", "http"]
+
+
+def place_of(kind: str, lab: Lab, server: Scripted) -> Json:
+    return {"s3": lambda: s3(lab, server), "oss": lambda: oss(server), "http": lambda: web(server)}[kind]()
 
 
 def hurry(step: Step, container: str) -> Step:
@@ -140,34 +153,32 @@ def refused(directory: Path, place: Json, texts: Sequence[str], *operation: obje
     return error
 
 
-@pytest.mark.parametrize("kind", ["s3", "http"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("lie", LIES)
 def test_lies_to_a_reader(lab: Lab, tmp_path: Path, kind: str, lie: str) -> None:
     answers, texts = LIES[lie]
     with Scripted(answers) as server:
-        place = s3(lab, server) if kind == "s3" else web(server)
-        refused(tmp_path, place, texts, "get", tmp_path / "out")
+        refused(tmp_path, place_of(kind, lab, server), texts, "get", tmp_path / "out")
         assert len(server.requests) < 20
 
 
-@pytest.mark.parametrize("kind", ["s3", "http"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_liar_in_a_pod(lab: Lab, tmp_path: Path, kind: str) -> None:
     with Scripted(LIES["etag"][0]) as server:
-        place = s3(lab, server) if kind == "s3" else web(server)
-        load_fails(lab, tmp_path, place, "some/key", "was replaced while it was read")
+        load_fails(lab, tmp_path, place_of(kind, lab, server), "some/key", "was replaced while it was read")
 
 
 def early(data: bytes, cut: int) -> Answer:
     return answer(data[:cut], length=len(data), etag=ETAG)
 
 
-@pytest.mark.parametrize("store", ["s3", "http"])
+@pytest.mark.parametrize("store", KINDS)
 def test_closes_early_and_then_not(lab: Lab, tmp_path: Path, store: str) -> None:
     """Length and ETag let it go on where it was: the file is whole."""
     rest = {"etag": ETAG, "content_range": f"bytes 1000-{len(DATA) - 1}/{len(DATA)}"}
     script = [early(DATA, 1000), answer(DATA[1000:], "206 Partial Content", **rest)]
     with Scripted(script) as server:
-        place = s3(lab, server) if store == "s3" else web(server)
+        place = place_of(store, lab, server)
         step = hurry(Step(lab, inputs=[artifact("a", "/in/a", place)]).only_init(), "init")
         assert_ok(step.run(volumes_dir=str(tmp_path), controller=False))
     assert (tmp_path / "input-artifacts/a").read_bytes() == DATA
@@ -179,11 +190,12 @@ def test_trickles(lab: Lab, tmp_path: Path) -> None:
         inputs = [
             artifact("slow", "/in/slow", s3(lab, server)),
             artifact("web", "/in/web", web(server)),
+            artifact("oss", "/in/oss", oss(server)),
             artifact("a", "/in/a", raw("x")),
         ]
         step = hurry(Step(lab, inputs=inputs).only_init(), "init")
         assert_ok(step.run(volumes_dir=str(tmp_path), controller=False))
-    for name in ("slow", "web"):
+    for name in ("slow", "web", "oss"):
         assert (tmp_path / "input-artifacts" / name).read_bytes() == b"0123456789"
     assert (tmp_path / "input-artifacts/a").read_bytes() == b"x"
 
@@ -196,8 +208,26 @@ def test_redirects_for_ever(lab: Lab, tmp_path: Path) -> None:
         refused(tmp_path / "1", web(server), ["too many redirects"], "get", tmp_path / "out")
         assert len(server.requests) == 11
     elsewhere = answer(status="307 Temporary Redirect", location="http://127.0.0.1:1/")
+    for kind in ("s3", "oss"):
+        with Scripted([elsewhere]) as server:
+            place = place_of(kind, lab, server)
+            refused(tmp_path / kind, place, ["some/key", "307"], "get", tmp_path / "out")
+
+
+def test_regions_in_a_circle(lab: Lab, tmp_path: Path) -> None:
+    """Each region names the other one."""
+    regions = itertools.cycle(["us-east-1", "eu-west-1"])
+
+    def elsewhere(_lines: list[str], _peer: socket.socket) -> bytes:
+        region = next(regions)
+        document = f"<Error><Code>PermanentRedirect</Code><Region>{region}</Region></Error>".encode()
+        return answer(document, "301 Moved Permanently", content_type="application/xml")
+
     with Scripted([elsewhere]) as server:
-        refused(tmp_path / "2", s3(lab, server), ["some/key", "307"], "get", tmp_path / "out")
+        store = driver(tmp_path, s3(lab, server))
+        error = store.bad("some/key", "get", tmp_path / "out").error
+        assert "some/key" in error and "PermanentRedirect" in error
+        assert len(server.requests) < 20
 
 
 # --- pages of a list ------------------------------------------------------------------------------
@@ -236,10 +266,11 @@ PAGES: dict[str, Callable[[list[str]], bytes]] = {
 }
 
 
+@pytest.mark.parametrize("store", ["s3", "oss"])
 @pytest.mark.parametrize("kind", PAGES)
-def test_lists(lab: Lab, tmp_path: Path, kind: str) -> None:
+def test_lists(lab: Lab, tmp_path: Path, kind: str, store: str) -> None:
     with Scripted([lister(PAGES[kind])]) as server:
-        refused(tmp_path, s3(lab, server), ["some/key/"], "list")
+        refused(tmp_path, place_of(store, lab, server), ["some/key/"], "list")
         assert len(server.requests) < 50
 
 
@@ -261,14 +292,13 @@ REFUSALS: dict[str, tuple[Answer, tuple[str, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("kind", ["s3", "http"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("way", REFUSALS)
 def test_refusals_of_a_writer(lab: Lab, tmp_path: Path, kind: str, way: str) -> None:
     reply, texts = REFUSALS[way]
     (tmp_path / "in").write_bytes(b"1")
     with Scripted([reply]) as server:
-        place = s3(lab, server) if kind == "s3" else web(server)
-        refused(tmp_path, place, texts, "put-file", tmp_path / "in", "f", "")
+        refused(tmp_path, place_of(kind, lab, server), texts, "put-file", tmp_path / "in", "f", "")
         assert len(server.requests) < 20
 
 

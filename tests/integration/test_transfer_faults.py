@@ -181,7 +181,7 @@ def test_slow_object_comes_over_several_connections(store, proxy, swift, tmp_pat
     assert sum(r["response_bytes"] for r in reads) < len(data) + 8 * MIB
 
 
-@pytest.mark.parametrize("status", [403, 503])
+@pytest.mark.parametrize("status", [403, 412, 503])
 def test_refused_ranges_cost_nothing_but_speed(store, proxy, swift, tmp_path, status):
     data = slow_object(proxy, swift, 40 * MIB, nth=2, action={"kind": "status", "status": status})
     store.good("slow", "get", tmp_path / "out")
