@@ -169,6 +169,11 @@ class Step:
         return self.history()[-1].get("outputs", {})
 
 
+def in_memory(step: Step, volume: str, size: str) -> None:
+    """A volume with a limit that its writers meet."""
+    step.volume(volume)["emptyDir"] = {"medium": "Memory", "sizeLimit": size}
+
+
 # --- what must come of it ---------------------------------------------------------------------
 
 

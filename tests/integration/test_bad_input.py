@@ -20,6 +20,7 @@ from tests.scenario import (
     assert_failure,
     assert_ok,
     describe,
+    in_memory,
     label_of,
     leftovers,
     location,
@@ -253,11 +254,6 @@ def test_a_store_that_is_not_there(lab: Lab, kind: str) -> None:
 # --- disks ----------------------------------------------------------------------------------------
 
 
-def in_memory(step: Step, volume: str, size: str) -> None:
-    """A volume with a limit that its writers meet."""
-    step.volume(volume)["emptyDir"] = {"medium": "Memory", "sizeLimit": size}
-
-
 def look(step: Step, volume: str) -> None:
     """One more container, which stays and sees the volume."""
     step.pod["spec"]["containers"].append(
@@ -316,7 +312,8 @@ def test_no_room_for_the_binary(lab: Lab) -> None:
         assert seen(runner) == []
 
 
-def test_no_room_to_stage_an_output(lab: Lab) -> None:
+@pytest.mark.parametrize("size", ["4Ki", "1Mi", "2900Ki"])
+def test_no_room_to_stage_an_output(lab: Lab, size: str) -> None:
     """Only a wrapper's tar.gz needs room, and only in another form than it has."""
     artifacts = [
         artifact("none", "/tmp/f", archive={"none": {}}),
@@ -327,7 +324,7 @@ def test_no_room_to_stage_an_output(lab: Lab) -> None:
         f"head -c 3000000 /dev/zero >/tmp/f && mkdir -p {packed} /var/run/argo/ctr/main &&"
         f" tar czf {packed}/f.tgz -C /tmp f && echo 0 >/var/run/argo/ctr/main/exitcode"
     )
-    in_memory(step, "tmp-dir-argo", "1Mi")
+    in_memory(step, "tmp-dir-argo", size)
     run = step.run()
     message = assert_failure(run.result.containers["wait"], 64, "artifact none failed to save")
     assert "no space left on device" in message or "free" in message, message

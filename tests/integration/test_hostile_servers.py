@@ -21,6 +21,7 @@ from tests.scenario import (
     artifact,
     assert_failure,
     assert_ok,
+    in_memory,
     label_of,
     location,
     mount,
@@ -346,11 +347,6 @@ def test_secrets_with_line_ends(lab: Lab) -> None:
 
 
 # --- disks ----------------------------------------------------------------------------------------
-
-
-def in_memory(step: Step, volume: str, size: str) -> None:
-    """A volume with a limit that its writers meet."""
-    step.volume(volume)["emptyDir"] = {"medium": "Memory", "sizeLimit": size}
 
 
 @pytest.mark.parametrize("size", ["4Ki", "64Ki", "256Ki", "1Mi", "1900Ki"])

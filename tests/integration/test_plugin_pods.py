@@ -17,6 +17,7 @@ from tests.scenario import (
     assert_failure,
     assert_ok,
     describe,
+    in_memory,
     label_of,
     mount,
     parameter,
@@ -127,6 +128,30 @@ def test_a_repository_with_a_plugin(lab: Lab, tmp_path: Path, layout: str) -> No
     (save,) = [call for call in step.calls("Save") if call["artifact"]["name"] == "main-logs"]
     assert save["path"].startswith("/tmp/argo/outputs/") and save["path"].endswith("/main.log")
     assert_sidecar_ended(run)
+
+
+@pytest.mark.parametrize("size", ["4Ki", "256Ki", "1900Ki"])
+def test_no_room_for_what_a_plugin_shall_save(lab: Lab, tmp_path: Path, size: str) -> None:
+    """Nothing of it is shown to the plugin, or reported; what lies in a volume needs no room."""
+    none: Json = {"archive": {"none": {}}}
+    artifacts = [
+        artifact("packed", "/o/f", at("p", "out/packed")),
+        artifact("zipped", "/o/f", at("p", "out/zipped"), archive={"zip": {}}),
+        artifact("copied", "/o/f", at("p", "out/copied"), **none),
+        artifact("volume", "/work/f", at("p", "out/volume"), **none),
+        artifact("empty", "/o/empty", at("p", "out/empty"), **none),
+    ]
+    script = "mkdir /o; head -c 2000000 /dev/urandom >/o/f; cp /o/f /work/f; : >/o/empty"
+    step = PluginStep(lab, tmp_path, script, artifacts=artifacts, mounts=[mount("work", "/work")])
+    in_memory(step, "tmp-dir-argo", size)
+    run = step.run()
+    message = assert_failure(run.result.containers["wait"], 64, "no space left on device")
+    for name in ("packed", "zipped", "copied"):
+        assert f"artifact {name} failed to save" in message
+    assert saved_names(step) == ["volume", "empty"]
+    assert {call["artifact"]["name"] for call in step.calls("Save")} == {"volume", "empty"}
+    assert os.stat(step.store / "out/volume").st_size == 2000000
+    assert label_of(run.task_result) == "true"
 
 
 @both_layouts
