@@ -8,6 +8,7 @@ import json
 import os
 import tarfile
 import zipfile
+import zlib
 from pathlib import Path
 
 import pytest
@@ -424,6 +425,47 @@ def test_a_bomb(lab: Lab) -> None:
         assert "space" in message or "free" in message, message
         assert (runner.containers["init"].max_rss or 0) < 64 * MIB
         assert seen(runner) == []
+
+
+def header_of(kind: bytes, size: int) -> bytes:
+    """Of a tar entry that says something of the next one: GNU's long names, or pax."""
+    entry = tarfile.TarInfo("././@LongLink")
+    entry.type, entry.size = kind, size
+    return entry.tobuf(tarfile.GNU_FORMAT)
+
+
+def bomb(head: bytes, mebibytes: int) -> bytes:
+    """A gzip stream of HEAD and so many MiB of one letter, small because it is the same block each time."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    start = packer.compress(head) + packer.flush(zlib.Z_FULL_FLUSH)
+    block = packer.compress(b"n" * MIB) + packer.flush(zlib.Z_FULL_FLUSH)
+    return start + block * mebibytes
+
+
+@pytest.mark.parametrize("kind", [b"L", b"K", b"x", b"g"], ids=["name", "link", "pax", "pax-global"])
+def test_a_name_of_two_gibibytes(lab: Lab, tmp_path: Path, kind: bytes) -> None:
+    """Said in 2 MiB: refused before it is read, or it would be in memory."""
+    key = f"{Step(lab).prefix}/names"
+    lab.s3.client().put(BUCKET, key, bomb(header_of(kind, 2047 * MIB), 2047))
+    inputs = [artifact("a", "/in/a", key, archive={"tar": {}})]
+    run = Step(lab, inputs=inputs).only_init().run(volumes_dir=str(tmp_path), controller=False)
+    container = run.result.containers["init"]
+    assert_failure(container, 64, "artifact a failed to load", "Special header too large")
+    assert (container.max_rss or 0) < 64 * MIB
+    assert container.seconds is not None and container.seconds < 10
+    assert os.listdir(tmp_path / "input-artifacts") == []
+
+
+@pytest.mark.parametrize("depth,limit", [(1000, "512 directories"), (10000, "4095 bytes")])
+def test_a_deep_path(lab: Lab, tmp_path: Path, depth: int, limit: str) -> None:
+    """What no path can name is no place for a file."""
+    key = f"{Step(lab).prefix}/deep"
+    lab.s3.client().put(BUCKET, key, tgz({"t/" + "d/" * depth + "f": b"x"}))
+    step = Step(lab, inputs=[artifact("a", "/in/a", key)]).only_init()
+    run = step.run(volumes_dir=str(tmp_path), controller=False)
+    message = assert_failure(run.result.containers["init"], 64, "artifact a failed to load", limit)
+    assert len(message) < 1000
+    assert os.listdir(tmp_path / "input-artifacts") == []
 
 
 def test_a_key_of_a_listing_that_leads_outside(lab: Lab, tmp_path: Path) -> None:
