@@ -29,7 +29,7 @@ struct kube_call {
 	char **headers; /* NULL terminated; hold secrets */
 	struct http_transfer *transfer;
 	struct event_timer timer;
-	bool is_repeated; /* with a fresh token, after a 401 */
+	bool is_repeated; /* with a fresh token, or a fresh CA */
 };
 
 struct kube_client *kube_client_new(struct http_client *http, struct kube_config *config,
@@ -160,6 +160,19 @@ static void finish(struct kube_call *call, struct json_object *object,
 
 static int send_request(struct kube_call *call, bool is_fresh_wanted, struct error *err);
 
+/* What the kubelet keeps up to date may have been replaced since it was read. */
+static bool is_worth_repeating(const struct kube_call *call, const struct kube_status *status,
+			       const struct error *err)
+{
+	struct kube_config *config = call->client->config;
+
+	if (call->is_repeated)
+		return false;
+	if (status->http == 401)
+		return config->token_path;
+	return status->http == 0 && err->code == -EPROTO && kube_config_refresh_ca(config);
+}
+
 static void on_response(struct http_transfer *transfer, const struct http_response *response,
 			const struct error *error, void *context)
 {
@@ -171,7 +184,7 @@ static void on_response(struct http_transfer *transfer, const struct http_respon
 	(void)transfer;
 	if (err.code == 0)
 		kube_status_decode(call->method, call->url, response, &status, &object, &err);
-	if (status.http == 401 && !call->is_repeated && call->client->config->token_path) {
+	if (is_worth_repeating(call, &status, &err)) {
 		struct error again = ERROR_NONE;
 
 		call->is_repeated = true;

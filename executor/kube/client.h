@@ -1,7 +1,8 @@
 /*
  * Requests to the Kubernetes API, asynchronous on the loop, JSON in and out. One attempt each: who
- * wants more asks the retry engine, which the error's class is made for. The one exception is a
- * 401, after which the token is read again and the request repeated once.
+ * wants more asks the retry engine, which the error's class is made for. The exceptions are a 401,
+ * after which the token is read again, and a certificate of a stranger, after which the CA is: then the
+ * request is repeated, once.
  *
  *	struct kube_request request = { .method = "PATCH", .path = path,
  *					.content_type = KUBE_MERGE_PATCH, .body = text, .size = n };
@@ -26,8 +27,8 @@
 struct kube_client;
 struct kube_call;
 
-/* Borrows http (whose user agent is sent), config and pattern for its life; config's token may be
- * replaced. Permanent errors whose text matches `pattern` (may be NULL) become transient. NULL when
+/* Borrows http (whose user agent is sent), config and pattern for its life; config's token and
+ * CA may be replaced. Permanent errors whose text matches `pattern` (may be NULL) become transient. NULL when
  * memory is out. */
 struct kube_client *kube_client_new(struct http_client *http, struct kube_config *config,
 				    const struct transient_pattern *pattern);

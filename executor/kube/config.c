@@ -72,6 +72,37 @@ const char *kube_config_token(struct kube_config *config, bool is_fresh_wanted)
 	return config->token;
 }
 
+static int retire_ca(struct kube_config *config)
+{
+	size_t count = 0;
+	char **grown;
+
+	while (config->old_ca_pems && config->old_ca_pems[count])
+		count++;
+	grown = reallocarray(config->old_ca_pems, count + 2, sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	config->old_ca_pems = grown;
+	grown[count] = TAKE_PTR(config->ca_pem);
+	grown[count + 1] = NULL;
+	return 0;
+}
+
+bool kube_config_refresh_ca(struct kube_config *config)
+{
+	_cleanup_free_ char *pem = NULL;
+
+	if (!config->ca_path ||
+	    kubeconfig_read_text("service account CA", config->ca_path, KUBE_CONFIG_BYTES_MAX, &pem,
+				 NULL) < 0 ||
+	    kubeconfig_check_pem(config->ca_path, pem, "CERTIFICATE", NULL) < 0)
+		return false;
+	if (config->ca_pem && (!strcmp(config->ca_pem, pem) || retire_ca(config) < 0))
+		return false;
+	config->ca_pem = TAKE_PTR(pem);
+	return true;
+}
+
 /* --- the pod's service account ---------------------------------------------------------- */
 
 static char *service_account_path(const struct kube_options *options, const char *name)
@@ -96,6 +127,7 @@ static int take_service_account_ca(const struct kube_options *options, struct ku
 		r = kubeconfig_check_pem(path, config->ca_pem, "CERTIFICATE", &config->ca_error);
 	if (r < 0) /* the system's roots then, as Argo's executor does */
 		kubeconfig_wipe(&config->ca_pem);
+	config->ca_path = TAKE_PTR(path);
 	return 0;
 }
 
@@ -356,12 +388,15 @@ void kube_config_done(struct kube_config *config)
 			   &config->tls_server_name, &config->ca_pem,    &config->client_cert_pem,
 			   &config->client_key_pem,  &config->token,     &config->token_path,
 			   &config->username,        &config->password,  &config->as,
-			   &config->as_uid };
+			   &config->as_uid,          &config->ca_path };
 
 	for (size_t i = 0; i < sizeof(slots) / sizeof(*slots); i++)
 		kubeconfig_wipe(slots[i]);
 	for (char **group = config->as_groups; group && *group; group++)
 		free(*group);
 	free(config->as_groups);
+	for (char **pem = config->old_ca_pems; pem && *pem; pem++)
+		free(*pem);
+	free(config->old_ca_pems);
 	*config = (struct kube_config){ .is_insecure = false };
 }

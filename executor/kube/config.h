@@ -45,6 +45,8 @@ struct kube_config {
 	char *proxy_url; /* NULL = as the environment says */
 	char *tls_server_name;
 	char *ca_pem; /* NULL = the system's roots */
+	char *ca_path; /* with a path it may be read again */
+	char **old_ca_pems; /* replaced, but requests under way may hold them; NULL terminated */
 	char *client_cert_pem, *client_key_pem; /* both or neither */
 	char *token, *token_path; /* with a path the token is read again now and then */
 	int64_t token_read_ms;
@@ -68,6 +70,10 @@ void kube_config_done(struct kube_config *config);
  * than KUBE_TOKEN_AGE_MAX_MS or is_fresh_wanted; the old one stays if that fails. Lent until the
  * next call. */
 const char *kube_config_token(struct kube_config *config, bool is_fresh_wanted);
+
+/* Reads ca_path again. True if it holds another CA than before: ca_pem is that one now, and what was
+ * lent of the old one stays valid. */
+bool kube_config_refresh_ca(struct kube_config *config);
 
 /* True if `s` may stand in a header line: no control characters (RFC 9110, 5.5). */
 bool kube_config_is_header_safe(const char *s);

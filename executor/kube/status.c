@@ -18,43 +18,28 @@ struct rule {
 
 /* Looked at from top to bottom; the first match decides. */
 static const struct rule rules[] = {
+	/* What it will say again of the same request. */
+	{ 500, ERROR_PERMANENT, NULL, "etcdserver: request is too large" },
+	{ 501, ERROR_PERMANENT, NULL, NULL },
+	{ 505, ERROR_PERMANENT, NULL, NULL },
 	/* A quota counts again when something else has ended. */
 	{ 403, ERROR_TRANSIENT, NULL, "exceeded quota" },
 	{ 409, ERROR_TRANSIENT, NULL, "Operation cannot be fulfilled on resourcequota" },
-	{ 500, ERROR_TRANSIENT, NULL, "resource quota evaluation timed out" },
 	{ 429, ERROR_THROTTLED, NULL, NULL },
 	{ 0, ERROR_THROTTLED, "TooManyRequests", NULL },
 	{ 0, ERROR_TRANSIENT, "ServerTimeout", NULL },
 	{ 0, ERROR_TRANSIENT, "Timeout", NULL },
 	{ 0, ERROR_TRANSIENT, "ServiceUnavailable", NULL },
 	{ 408, ERROR_TRANSIENT, NULL, NULL },
-	{ 502, ERROR_TRANSIENT, NULL, NULL },
-	{ 503, ERROR_TRANSIENT, NULL, NULL },
-	{ 504, ERROR_TRANSIENT, NULL, NULL },
 	{ 0, ERROR_TRANSIENT, NULL, "etcdserver: leader changed" },
 	{ 0, ERROR_TRANSIENT, NULL, "etcdserver: request timed out" },
 	{ 0, ERROR_TRANSIENT, NULL, "etcdserver: too many requests" },
 	/* A race inside database drivers below kine, the etcd of small clusters. */
 	{ 0, ERROR_TRANSIENT, NULL, "upper: no more rows in this result set" },
-	/* The API server hands on what its own backends (aggregation, webhooks) ran into. */
-	{ 500, ERROR_TRANSIENT, NULL, "Connection closed by foreign host" },
-	{ 500, ERROR_TRANSIENT, NULL, "net/http: TLS handshake timeout" },
-	{ 500, ERROR_TRANSIENT, NULL, "i/o timeout" },
-	{ 500, ERROR_TRANSIENT, NULL, "connection timed out" },
-	{ 500, ERROR_TRANSIENT, NULL, "connection reset by peer" },
-	{ 500, ERROR_TRANSIENT, NULL, "http2: client connection lost" },
-	{ 500, ERROR_TRANSIENT, NULL, "http2: server sent GOAWAY and closed the connection" },
-	{ 500, ERROR_TRANSIENT, NULL, "connect: connection refused" },
-	{ 500, ERROR_TRANSIENT, NULL, "invalid connection" },
-	{ 500, ERROR_TRANSIENT, NULL, "request did not complete within requested timeout" },
-	{ 500, ERROR_TRANSIENT, NULL, "unexpected error when reading response body" },
-	{ 500, ERROR_TRANSIENT, NULL, "stream error when reading response body" },
-	{ 500, ERROR_TRANSIENT, NULL, "client rate limiter Wait returned an error" },
 	{ 404, ERROR_NOT_FOUND, NULL, NULL },
 };
 
-enum error_class kube_status_class(int http, const char *reason, const char *message,
-				   int64_t retry_after_ms)
+enum error_class kube_status_class(int http, const char *reason, const char *message)
 {
 	for (size_t i = 0; i < sizeof(rules) / sizeof(*rules); i++) {
 		const struct rule *rule = &rules[i];
@@ -64,7 +49,8 @@ enum error_class kube_status_class(int http, const char *reason, const char *mes
 		    (!rule->text || strstr(message, rule->text)))
 			return rule->class;
 	}
-	return http >= 500 && retry_after_ms >= 0 ? ERROR_TRANSIENT : ERROR_PERMANENT;
+	/* Its own trouble, or that of what it asks: databases, webhooks, aggregated servers. */
+	return http >= 500 ? ERROR_TRANSIENT : ERROR_PERMANENT;
 }
 
 static int code_of(int http, enum error_class class)
@@ -146,8 +132,7 @@ static int decode_refusal(const char *method, const char *url, const struct http
 			 object ? status->reason : buffer_string(&response->body));
 	text_trim_partial_utf8(message);
 	make_line(message);
-	class = kube_status_class(response->status, status->reason, message,
-				  status->retry_after_ms);
+	class = kube_status_class(response->status, status->reason, message);
 	status->is_outcome_unknown = response->status >= 500;
 	return error_set_class(err, code_of(response->status, class), class, "%s", message);
 }

@@ -3,8 +3,9 @@
  * whether another attempt makes sense.
  *
  * Status objects: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/status/
- * The table of transient answers is the one of Argo Workflows 4.1.2's executor (util/errors), with
- * these additions: 408, 502 and any 5xx that names a Retry-After are transient too.
+ * Transient is what Argo Workflows 4.1.2's executor takes for transient (util/errors), and in addition
+ * 408 and every 5xx: a server in trouble seldom says so in words that are known beforehand. Except for
+ * 501, 505 and an object too large for etcd, which will be refused again.
  */
 #pragma once
 
@@ -38,5 +39,4 @@ int kube_status_decode(const char *method, const char *url, const struct http_re
 		       struct error *err);
 
 /* The class of a refusal by HTTP status, reason and message. */
-enum error_class kube_status_class(int http, const char *reason, const char *message,
-				   int64_t retry_after_ms);
+enum error_class kube_status_class(int http, const char *reason, const char *message);

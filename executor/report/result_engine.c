@@ -10,7 +10,7 @@
 #include <sys/random.h>
 
 /* Refusals that tell something (gone, overtaken) are answered at once, this often in a row. */
-#define DETOURS_MAX 4
+#define DETOURS_MAX 2
 
 /* --- steps ------------------------------------------------------------------------------ */
 
@@ -76,7 +76,8 @@ static void start_pause(struct task_result *result, int64_t retry_after_ms)
 		longest *= 2;
 	if (longest > TASK_RESULT_PAUSE_MAX_MS)
 		longest = TASK_RESULT_PAUSE_MAX_MS;
-	pause_ms = result_engine_random(longest);
+	/* At least half of it: however they fall, not more than two requests a second fail. */
+	pause_ms = longest - result_engine_random(longest / 2);
 	if (retry_after_ms > TASK_RESULT_RETRY_AFTER_MAX_MS)
 		retry_after_ms = TASK_RESULT_RETRY_AFTER_MAX_MS;
 	if (pause_ms < retry_after_ms)
@@ -289,10 +290,8 @@ static bool is_detour(struct task_result *result, const struct kube_status *stat
 	}
 	if (status->http != 409)
 		return false;
-	if (is_create && status->reason[0] && strcmp(status->reason, "AlreadyExists") != 0)
-		return false;
+	/* It exists, or so it is said: to learn what is there tells. */
 	result->exists = true;
-	mark_stored(result, TASK_RESULT_PLACEHOLDER);
 	forget_version(result);
 	return true;
 }

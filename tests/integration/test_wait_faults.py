@@ -301,13 +301,24 @@ def test_it_was_deleted_meanwhile(lab: Lab, nth: int) -> None:
     assert_reported(step)
 
 
-def test_a_plain_500_is_an_error(lab: Lab) -> None:
-    """Not in the list of what heals: said, but the other calls are made all the same."""
+@pytest.mark.parametrize("nth", [1, 2])
+def test_a_plain_500_is_tried_again(lab: Lab, nth: int) -> None:
+    """Also without words that are known to heal."""
     action = {"kind": "status", "status": 500, "reason": "InternalError", "message": "oh no"}
+    lab.api.faults.add(verb="PATCH", path=RESULTS, nth=nth, count=1, action=action)
+    step = reporting(lab)
+    assert_ok(step.run())
+    assert_reported(step)
+
+
+def test_too_large_for_etcd_is_an_error(lab: Lab) -> None:
+    """It would be the next time: said, but the other calls are made all the same."""
+    text = "etcdserver: request is too large"
+    action = {"kind": "status", "status": 500, "reason": "InternalError", "message": text}
     lab.api.faults.add(verb="PATCH", path=RESULTS, nth=1, count=1, action=action)
     step = reporting(lab)
     run = step.run()
-    assert_failure(run.result.containers["wait"], 64, "oh no")
+    assert_failure(run.result.containers["wait"], 64, text)
     assert label_of(run.task_result) == "true"
 
 

@@ -164,6 +164,31 @@ static void test_token_is_read_again(void **state)
 	assert_string_equal(kube_config_token(&f->config, true), "tok-3");
 }
 
+static void test_ca_is_read_again(void **state)
+{
+	struct fixture *f = *state;
+	const char *lent;
+
+	make_service_account(f);
+	load(f);
+	lent = f->config.ca_pem;
+	assert_false(kube_config_refresh_ca(&f->config));
+	assert_ptr_equal(f->config.ca_pem, lent);
+	write_file(f, "ca.crt", "# new\n" PEM);
+	assert_true(kube_config_refresh_ca(&f->config));
+	assert_string_equal(f->config.ca_pem, "# new\n" PEM);
+	assert_string_equal(lent, PEM);
+	assert_false(kube_config_refresh_ca(&f->config));
+	write_file(f, "ca.crt", "half a certif");
+	assert_false(kube_config_refresh_ca(&f->config));
+	unlink(in(f, "ca.crt"));
+	assert_false(kube_config_refresh_ca(&f->config));
+	assert_string_equal(f->config.ca_pem, "# new\n" PEM);
+	write_file(f, "ca.crt", PEM);
+	assert_true(kube_config_refresh_ca(&f->config));
+	assert_string_equal(f->config.ca_pem, PEM);
+}
+
 static void test_namespace_order(void **state)
 {
 	struct fixture *f = *state;
@@ -439,21 +464,14 @@ static void test_base64(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		test(test_service_account),
-		test(test_service_account_over_ipv6),
-		test(test_nothing_at_all),
-		test(test_missing_ca_means_the_systems),
-		test(test_token_is_read_again),
-		test(test_namespace_order),
-		test(test_kubeconfig),
-		test(test_relative_files),
-		test(test_list_of_files),
-		test(test_options_win),
-		test(test_server_alone_is_enough),
-		test(test_bad_options),
-		test(test_bad_kubeconfigs),
-		test(test_large_kubeconfig),
-		cmocka_unit_test(test_base64),
+		test(test_service_account),     test(test_service_account_over_ipv6),
+		test(test_nothing_at_all),      test(test_missing_ca_means_the_systems),
+		test(test_token_is_read_again), test(test_ca_is_read_again),
+		test(test_namespace_order),     test(test_kubeconfig),
+		test(test_relative_files),      test(test_list_of_files),
+		test(test_options_win),         test(test_server_alone_is_enough),
+		test(test_bad_options),         test(test_bad_kubeconfigs),
+		test(test_large_kubeconfig),    cmocka_unit_test(test_base64),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -17,46 +17,44 @@ static void test_classes(void **state)
 		int http;
 		enum error_class class;
 		const char *reason, *message;
-		int64_t retry_after_ms;
 	} cases[] = {
-		{ 400, ERROR_PERMANENT, "BadRequest", "no", -1 },
-		{ 401, ERROR_PERMANENT, "Unauthorized", "Unauthorized", -1 },
-		{ 403, ERROR_TRANSIENT, "Forbidden", "is forbidden: exceeded quota: q", -1 },
-		{ 403, ERROR_PERMANENT, "Forbidden", "cannot create", -1 },
-		{ 404, ERROR_NOT_FOUND, "NotFound", "not found", -1 },
-		{ 408, ERROR_TRANSIENT, "", "", -1 },
-		{ 409, ERROR_PERMANENT, "AlreadyExists", "already exists", -1 },
+		{ 400, ERROR_PERMANENT, "BadRequest", "no" },
+		{ 401, ERROR_PERMANENT, "Unauthorized", "Unauthorized" },
+		{ 403, ERROR_TRANSIENT, "Forbidden", "is forbidden: exceeded quota: q" },
+		{ 403, ERROR_PERMANENT, "Forbidden", "cannot create" },
+		{ 404, ERROR_NOT_FOUND, "NotFound", "not found" },
+		{ 408, ERROR_TRANSIENT, "", "" },
+		{ 409, ERROR_PERMANENT, "AlreadyExists", "already exists" },
 		{ 409, ERROR_TRANSIENT, "Conflict",
-		  "Operation cannot be fulfilled on resourcequotas \"q\"", -1 },
+		  "Operation cannot be fulfilled on resourcequotas \"q\"" },
 		{ 409, ERROR_PERMANENT, "Conflict",
-		  "Operation cannot be fulfilled on workflowtaskresults", -1 },
-		{ 413, ERROR_PERMANENT, "RequestEntityTooLarge", "", -1 },
-		{ 422, ERROR_PERMANENT, "Invalid", "", -1 },
-		{ 429, ERROR_THROTTLED, "", "", -1 },
-		{ 403, ERROR_THROTTLED, "TooManyRequests", "", -1 },
-		{ 500, ERROR_TRANSIENT, "InternalError", "resource quota evaluation timed out",
-		  -1 },
-		{ 500, ERROR_PERMANENT, "InternalError", "boom", -1 },
-		{ 500, ERROR_TRANSIENT, "InternalError", "boom", 1000 },
-		{ 500, ERROR_TRANSIENT, "", "etcdserver: leader changed", -1 },
-		{ 500, ERROR_TRANSIENT, "", "etcdserver: request timed out", -1 },
-		{ 400, ERROR_TRANSIENT, "", "etcdserver: too many requests", -1 },
-		{ 500, ERROR_PERMANENT, "", "etcdserver: request is too large", -1 },
-		{ 500, ERROR_TRANSIENT, "", "upper: no more rows in this result set", -1 },
-		{ 500, ERROR_TRANSIENT, "InternalError", "dial tcp: connect: connection refused",
-		  -1 },
-		{ 400, ERROR_PERMANENT, "BadRequest", "dial tcp: connect: connection refused", -1 },
-		{ 500, ERROR_TRANSIENT, "ServerTimeout", "", -1 },
-		{ 501, ERROR_PERMANENT, "", "", -1 },
-		{ 502, ERROR_TRANSIENT, "", "", -1 },
-		{ 503, ERROR_TRANSIENT, "", "", -1 },
-		{ 504, ERROR_TRANSIENT, "Timeout", "", -1 },
+		  "Operation cannot be fulfilled on workflowtaskresults" },
+		{ 413, ERROR_PERMANENT, "RequestEntityTooLarge", "" },
+		{ 422, ERROR_PERMANENT, "Invalid", "" },
+		{ 429, ERROR_THROTTLED, "", "" },
+		{ 403, ERROR_THROTTLED, "TooManyRequests", "" },
+		{ 500, ERROR_TRANSIENT, "InternalError", "resource quota evaluation timed out" },
+		{ 500, ERROR_TRANSIENT, "InternalError", "boom" },
+		{ 507, ERROR_TRANSIENT, "", "" },
+		{ 505, ERROR_PERMANENT, "", "" },
+		{ 500, ERROR_TRANSIENT, "", "etcdserver: leader changed" },
+		{ 500, ERROR_TRANSIENT, "", "etcdserver: request timed out" },
+		{ 400, ERROR_TRANSIENT, "", "etcdserver: too many requests" },
+		{ 500, ERROR_PERMANENT, "", "etcdserver: request is too large" },
+		{ 500, ERROR_TRANSIENT, "", "upper: no more rows in this result set" },
+		{ 500, ERROR_TRANSIENT, "InternalError", "dial tcp: connect: connection refused" },
+		{ 400, ERROR_PERMANENT, "BadRequest", "dial tcp: connect: connection refused" },
+		{ 500, ERROR_TRANSIENT, "ServerTimeout", "" },
+		{ 501, ERROR_PERMANENT, "", "" },
+		{ 502, ERROR_TRANSIENT, "", "" },
+		{ 503, ERROR_TRANSIENT, "", "" },
+		{ 504, ERROR_TRANSIENT, "Timeout", "" },
 	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
-		if (kube_status_class(cases[i].http, cases[i].reason, cases[i].message,
-				      cases[i].retry_after_ms) != cases[i].class)
+		if (kube_status_class(cases[i].http, cases[i].reason, cases[i].message) !=
+		    cases[i].class)
 			fail_msg("%d %s %s", cases[i].http, cases[i].reason, cases[i].message);
 }
 

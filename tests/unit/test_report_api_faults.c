@@ -261,17 +261,21 @@ static void test_wrong_authority(void **state)
 	struct fixture *f = *state;
 	struct kube_request request = { .method = "GET", .path = "/" };
 	struct error err = ERROR_NONE;
-	char *pem = f->config.ca_pem;
+	char *pem = f->config.ca_pem, *path = f->config.ca_path;
 
 	/* The system's roots have not signed the tests' certificate. */
-	f->config.ca_pem = NULL;
+	f->config.ca_pem = f->config.ca_path = NULL;
 	assert_true(kube_perform(f->client, &request, NULL, NULL, &err) < 0);
 	assert_int_equal(err.class, ERROR_PERMANENT);
 	assert_non_null(strstr(err.message, "certificate"));
 	f->config.is_insecure = true;
 	assert_int_equal(kube_perform(f->client, &request, NULL, NULL, &err), -EACCES);
 	f->config.is_insecure = false;
-	f->config.ca_pem = pem;
+	/* Nor has whoever it was before the authority changed; the file names the new one. */
+	f->config.ca_path = path;
+	assert_int_equal(kube_perform(f->client, &request, NULL, NULL, &err), -EACCES);
+	assert_string_equal(f->config.ca_pem, pem);
+	free(pem);
 }
 
 int main(void)
