@@ -1,6 +1,7 @@
 #include "executor/archive/pack.h"
 
 #include "executor/archive/gzip.h"
+#include "executor/archive/hard_links.h"
 #include "executor/archive/listing.h"
 #include "executor/archive/member.h"
 #include "executor/archive/tar_writer.h"
@@ -22,6 +23,8 @@ struct packer {
 	struct pack_result result;
 	struct buffer name; /* of the current entry */
 	struct buffer attributes; /* the same */
+	struct hard_links links; /* stored under their first names, for options->keeps_hard_links */
+	bool has_warned_of_links;
 	char *chunk; /* STREAM_CHUNK_BYTES */
 };
 
@@ -64,20 +67,23 @@ static int read_attributes(struct packer *self, int fd, struct error *err)
 	return r < 0 ? fail(self, r, "read the extended attributes of", err) : 0;
 }
 
+/* `link` is the text of a symbolic link, or what a regular file is another name of; NULL = neither. */
 static int write_header(struct packer *self, const struct stat *st, const char *link,
 			struct error *err)
 {
 	struct member member = {
 		.name = buffer_string(&self->name),
 		.link = link,
+		.is_hard_link = link && S_ISREG(st->st_mode),
 		.mode = st->st_mode,
 		.uid = st->st_uid,
 		.gid = st->st_gid,
-		.size = S_ISREG(st->st_mode) ? (uint64_t)st->st_size : 0,
+		.size = S_ISREG(st->st_mode) && !link ? (uint64_t)st->st_size : 0,
 		/* Go rounds to the nearest second, too. */
 		.mtime.tv_sec = st->st_mtim.tv_sec + (st->st_mtim.tv_nsec >= 500000000),
-		.attributes = S_ISREG(st->st_mode) || S_ISDIR(st->st_mode) ? &self->attributes :
-									     NULL,
+		.attributes = S_ISDIR(st->st_mode) || (S_ISREG(st->st_mode) && !link) ?
+				      &self->attributes :
+				      NULL,
 		.device = S_ISCHR(st->st_mode) || S_ISBLK(st->st_mode) ? st->st_rdev : 0,
 	};
 
@@ -139,7 +145,7 @@ static int write_content(struct packer *self, int fd, uint64_t size, struct erro
 	return 0;
 }
 
-static int pack_file(struct packer *self, int fd, const struct stat *st, struct error *err)
+static int pack_content(struct packer *self, int fd, const struct stat *st, struct error *err)
 {
 	int r = read_attributes(self, fd, err);
 
@@ -151,6 +157,30 @@ static int pack_file(struct packer *self, int fd, const struct stat *st, struct 
 		return r;
 	return self->tar ? tar_write_padding(self->tar, (uint64_t)st->st_size, err) :
 			   zip_writer_end_entry(&self->zip, err);
+}
+
+/* Only now: a name that another member refers to must be in the archive. */
+static int remember_name(struct packer *self, const struct stat *st, struct error *err)
+{
+	int r = hard_links_remember(&self->links, st, buffer_string(&self->name));
+
+	if (r == -ENOBUFS && !self->has_warned_of_links) {
+		self->has_warned_of_links = true;
+		warn(self, "too many files with several names: not all stay one file");
+	}
+	return r < 0 && r != -ENOBUFS ? error_set(err, r, "out of memory") : 0;
+}
+
+static int pack_file(struct packer *self, int fd, const struct stat *st, struct error *err)
+{
+	bool has_names = st->st_nlink > 1 && self->tar && self->options->keeps_hard_links;
+	const char *first = has_names ? hard_links_find(&self->links, st) : NULL;
+	int r;
+
+	if (first)
+		return write_header(self, st, first, err);
+	r = pack_content(self, fd, st, err);
+	return r == 0 && has_names ? remember_name(self, st, err) : r;
 }
 
 static int pack_link(struct packer *self, int parent_fd, const char *base, const struct stat *st,
@@ -310,6 +340,7 @@ static void packer_done(struct packer *self)
 {
 	buffer_done(&self->name);
 	buffer_done(&self->attributes);
+	hard_links_done(&self->links);
 }
 
 int pack_descriptor(int fd, const struct pack_options *options, struct writer *out,
@@ -320,6 +351,7 @@ int pack_descriptor(int fd, const struct pack_options *options, struct writer *o
 		.options = options,
 		.name = BUFFER_INIT(MEMBER_NAME_MAX),
 		.attributes = ATTRIBUTES_INIT,
+		.links = HARD_LINKS_INIT,
 		.chunk = chunk,
 	};
 	int r;

@@ -130,6 +130,8 @@ static bool put_name(struct header *header, const char *name)
 
 static char type_of(const struct member *member)
 {
+	if (member->is_hard_link)
+		return '1';
 	switch (member->mode & S_IFMT) {
 	case S_IFREG:
 		return '0';
@@ -220,7 +222,7 @@ int tar_write_header(struct writer *out, const struct member *member, struct err
 	struct header header = { .type = 0 };
 	int r;
 
-	if (!type_of(member) || member->is_hard_link)
+	if (!type_of(member))
 		return error_set(err, -EINVAL, "tar: a type that cannot be written");
 	r = fill(&header, member, &pax);
 	if (r == 0 && member->attributes)

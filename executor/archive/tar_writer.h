@@ -14,7 +14,7 @@
 #include "executor/base/stream.h"
 
 /* The header(s) of one entry. Exactly member->size bytes of content must follow, then
- * tar_write_padding(). Hard links are not written, sockets do not exist in tar: -EINVAL. */
+ * tar_write_padding(). Sockets do not exist in tar: -EINVAL. */
 int tar_write_header(struct writer *out, const struct member *member, struct error *err);
 
 /* Fills up the last block of `size` bytes of content. */
