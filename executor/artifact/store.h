@@ -84,6 +84,15 @@ void store_tell_stored(const struct store_context *context, uint64_t bytes);
 void store_tell_object(const struct store_context *context, const char *etag, uint64_t size,
 		       const struct store_part *parts, size_t part_count);
 
+/* What is to be removed from a store, by its keys, and who is told what has become of each, in any order.
+ * `was_there` is false if nothing lay at the key; `err` is NULL if nothing lies there now. */
+struct store_removal {
+	const char *const *keys;
+	size_t count;
+	void (*done)(void *context, size_t i, bool was_there, const struct error *err);
+	void *context;
+};
+
 struct store;
 
 struct store_operations {
@@ -120,8 +129,14 @@ struct store_operations {
 			  struct error *err);
 	void (*put_stream_done)(struct store *store, struct writer *writer);
 	/* Removes what lies at the key, `relative` ("" = the key itself) below it: the object, or if there is
-	 * none the directory. Nothing there is success. NULL = the store cannot remove. */
+	 * none the directory. Nothing there is success, or NOT_FOUND where the store tells. NULL = the store
+	 * cannot remove. */
 	int (*remove)(struct store *store, const char *relative, struct error *err);
+	/* The same for many keys of the same place, whatever the location's own, in as few requests as the
+	 * store has for it. Returns 0 when all have been told, and fails for what concerns no single one:
+	 * -ECANCELED, -ENOMEM. NULL = one by one. */
+	int (*remove_all)(struct store *store, const struct store_removal *removal,
+			  struct error *err);
 	/*
 	 * For stores that work in another container of the pod (artifact plugins), and instead of all
 	 * of the above: files and directories by their path, which is the same in both containers.

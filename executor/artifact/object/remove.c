@@ -1,196 +1,95 @@
 #include "executor/artifact/object/remove.h"
 
+#include "executor/artifact/object/batch.h"
 #include "executor/artifact/object/list.h"
+#include "executor/artifact/object/survey.h"
 #include "executor/base/cleanup.h"
 #include "executor/base/text.h"
+#include "executor/event/fibers.h"
 
 #include <errno.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-/* As many as a request may name (API references, DeleteObjects and DeleteMultipleObjects), with keys of
- * 1024 bytes, each of them five when escaped, and what stands around them. */
-#define BATCH_MAX 1000
-#define BATCH_BYTES_MAX (BATCH_MAX * (5 * OBJECT_KEY_BYTES_MAX + 64))
-#define ANSWER_BYTES_MAX (2 * 1024 * 1024)
-
-static int remove_one(struct object_client *client, const char *key, struct error *err)
-{
-	const struct object_call call = {
-		.operation = "delete object",
-		.method = "DELETE",
-		.key = key,
-	};
-	struct object_failure failure;
-	struct http_response response;
-	int r = object_perform(client, &call, &response, &failure, err);
-
-	http_response_done(&response);
-	/* Not every server finds that as good as done. */
-	return r < 0 && (r == -ENOENT || strcmp(failure.error.code, "NoSuchKey") == 0) ? 0 : r;
-}
-
-/* --- Many at once -------------------------------------------------------------------------------- */
-
-struct batch {
-	struct object_client *client;
-	const char *prefix;
-	struct buffer body;
-	unsigned count;
+/* What has become of one key so far. */
+struct item {
+	size_t pending; /* objects not told yet, and a listing under way */
+	bool was_there;
+	struct error *failure; /* the first; NULL = none, or no memory for it */
+	int code; /* its code; 0 = none */
 };
 
-/* XML 1.0 can hold no other (section 2.2), and line ends do not survive in it. */
-static bool is_text(const char *key)
-{
-	for (const char *p = key; *p;) {
-		size_t size = text_utf8_length(p, strlen(p));
+struct work {
+	struct object_client *client;
+	const struct store_removal *removal;
+	struct item *items;
+	uint8_t *places;
+	struct object_batch together; /* of keys that are objects */
+	size_t next;
+	size_t streak; /* of failures that an outage explains */
+	struct error outage; /* the store answers nobody: the rest is not asked for */
+};
 
-		if (size == 0 || (unsigned char)*p < ' ' || *p == 0x7f)
-			return false;
-		/* U+FFFE and U+FFFF */
-		if (size == 3 && memcmp(p, "\xef\xbf", 2) == 0 && (unsigned char)p[2] >= 0xbe)
-			return false;
-		p += size;
+/* --- What has become of a key ------------------------------------------------------------------ */
+
+static void tell(struct work *work, size_t i)
+{
+	struct item *item = &work->items[i];
+	struct error nameless = ERROR_NONE;
+
+	if (item->code < 0 && !item->failure)
+		error_set(&nameless, item->code, "out of memory");
+	work->removal->done(work->removal->context, i, item->was_there,
+			    item->failure  ? item->failure :
+			    item->code < 0 ? &nameless :
+					     NULL);
+	free(TAKE_PTR(item->failure));
+}
+
+/* Whether all there is to say is that the store has been away for as long as anybody would wait. */
+static void judge_outage(struct work *work, const struct error *cause)
+{
+	if (!error_is_retryable(cause)) {
+		work->streak = 0;
+		return;
 	}
-	return true;
+	if (++work->streak < OBJECT_REMOVE_WIDTH || work->outage.code < 0)
+		return;
+	work->outage = *cause;
+	error_prefix(&work->outage, cause->code, "not tried, the store was away for too long");
 }
 
-static int judge_batch(const struct object_call *call, const struct http_response *response,
-		       struct object_failure *failure, struct error *err)
+static void note_failure(struct work *work, size_t i, const struct error *cause)
 {
-	const char *data = buffer_string(&response->body);
+	struct item *item = &work->items[i];
 
-	/* OSS says nothing if it is quiet and content. */
-	if (response->body.size == 0)
-		return 0;
-	if (object_xml_parse_error(data, response->body.size, &failure->error))
-		return -EIO;
-	if (response->is_body_cut)
-		return error_set(err, -EMSGSIZE, "the answer exceeds %d bytes", ANSWER_BYTES_MAX);
-	return object_xml_parse_deleted(data, response->body.size, call->context, err);
+	judge_outage(work, cause);
+	if (item->code < 0)
+		return;
+	item->code = cause->code;
+	item->failure = malloc(sizeof(*item->failure));
+	if (item->failure)
+		*item->failure = *cause;
 }
 
-/* Each one for itself: a refusal is retried and reported as any other. */
-static int remove_named(struct batch *batch, const struct object_xml_list *refused,
-			struct error *err)
+static void finish(struct work *work, size_t i)
 {
-	int r = 0;
-
-	for (size_t i = 0; i < refused->count && r == 0; i++) {
-		if (!text_has_prefix(refused->entries[i].key, batch->prefix))
-			return error_set(err, -EBADMSG,
-					 "the server names a key '%s' that was not "
-					 "to be deleted",
-					 refused->entries[i].key);
-		r = remove_one(batch->client, refused->entries[i].key, err);
-	}
-	return r;
+	if (--work->items[i].pending == 0)
+		tell(work, i);
 }
 
-static bool is_batch_unknown(const struct object_failure *failure)
+static void on_deleted(void *context, size_t i, const struct error *err)
 {
-	static const char *const codes[] = { "NotImplemented", "MethodNotAllowed", "MalformedXML",
-					     "InvalidRequest" };
+	struct work *work = context;
 
-	for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++)
-		if (strcmp(failure->error.code, codes[i]) == 0)
-			return true;
-	return failure->status == 405 || failure->status == 501;
+	if (err)
+		note_failure(work, i, err);
+	else
+		work->streak = 0;
+	finish(work, i);
 }
 
-static int collect_key(void *context, const char *relative, int64_t size, struct error *err);
-
-static int send_batch(struct batch *batch, struct error *err)
-{
-	_cleanup_(object_xml_list_done) struct object_xml_list refused = { 0 };
-	const struct object_query query[] = { { "delete", "" }, { NULL, NULL } };
-	struct object_call call = {
-		.operation = "delete objects of",
-		.method = "POST",
-		.query = query,
-		.content_type = "application/xml",
-		.want_md5 = true,
-		.body_max = ANSWER_BYTES_MAX,
-		.judge = judge_batch,
-		.context = &refused,
-	};
-	struct object_failure failure;
-	struct http_response response;
-	int r;
-
-	if (batch->count == 0)
-		return 0;
-	r = buffer_append_string(&batch->body, "</Delete>");
-	if (r < 0)
-		return error_errno(err, r, "name the objects to delete");
-	call.body = (struct http_body){ .data = batch->body.data, .size = batch->body.size };
-	r = object_perform(batch->client, &call, &response, &failure, err);
-	http_response_done(&response);
-	buffer_reset(&batch->body);
-	batch->count = 0;
-	if (r < 0 && is_batch_unknown(&failure)) {
-		/* What was named is still listed. */
-		batch->client->is_batch_refused = true;
-		r = object_list_all(batch->client, batch->prefix, collect_key, batch, err);
-		return r == -ENOENT ? 0 : r;
-	}
-	return r < 0 ? r : remove_named(batch, &refused, err);
-}
-
-static int append_key(struct batch *batch, const char *key)
-{
-	struct buffer *body = &batch->body;
-	int r = 0;
-
-	if (batch->count == 0) {
-		const char *namespace = batch->client->protocol->xml_namespace;
-
-		r = buffer_append_format(body, "<Delete%s%s%s><Quiet>true</Quiet>",
-					 namespace ? " xmlns=\"" : "", namespace ? namespace : "",
-					 namespace ? "\"" : "");
-	}
-	if (r == 0)
-		r = buffer_append_string(body, "<Object><Key>");
-	if (r == 0)
-		r = object_xml_escape(body, key);
-	if (r == 0)
-		r = buffer_append_string(body, "</Key></Object>");
-	batch->count++;
-	return r;
-}
-
-static int collect_key(void *context, const char *relative, int64_t size, struct error *err)
-{
-	struct batch *batch = context;
-	struct object_client *client = batch->client;
-	_cleanup_free_ char *key = NULL;
-	int r;
-
-	(void)size;
-	if (asprintf(&key, "%s%s", batch->prefix, relative) < 0)
-		return error_set(err, -ENOMEM, "out of memory");
-	if (!client->protocol->has_batch || client->is_batch_refused || !is_text(key))
-		return remove_one(client, key, err);
-	r = append_key(batch, key);
-	if (r < 0)
-		return error_errno(err, r, "name the objects to delete");
-	return batch->count == BATCH_MAX ? send_batch(batch, err) : 0;
-}
-
-static int remove_below(struct object_client *client, const char *prefix, struct error *err)
-{
-	struct batch batch = { .client = client,
-			       .prefix = prefix,
-			       .body = BUFFER_INIT(BATCH_BYTES_MAX) };
-	int r = object_list_all(client, prefix, collect_key, &batch, err);
-
-	if (r == 0)
-		r = send_batch(&batch, err);
-	buffer_done(&batch.body);
-	return r == -ENOENT ? 0 : r;
-}
-
-/* --- One artifact -------------------------------------------------------------------------------- */
+/* --- Looking ----------------------------------------------------------------------------------- */
 
 enum there { IS_THERE, IS_MISSING, IS_HIDDEN };
 
@@ -210,24 +109,216 @@ static int look(struct object_client *client, const char *key, enum there *ret, 
 	return r < 0 && *ret == IS_THERE ? r : 0;
 }
 
-int object_remove(struct object_client *client, const char *key, struct error *err)
+/* Servers, proxies and file systems behind them resolve such components: what is removed then is
+ * something else, the bucket itself at worst. */
+static int check_key(const struct object_client *client, const char *key, struct error *err)
 {
-	_cleanup_free_ char *prefix = NULL;
-	enum there there = IS_MISSING;
-	int r = object_client_make_ready(client, false, err);
+	if (*key == '\0')
+		return error_set(err, -EINVAL, "%s: key: is required", client->protocol->type);
+	if (strlen(key) > OBJECT_KEY_BYTES_MAX)
+		return error_set(err, -ENAMETOOLONG, "delete %s/%.100s…: key longer than %d bytes",
+				 client->bucket, key, OBJECT_KEY_BYTES_MAX);
+	for (const char *p = key;; p++) {
+		size_t size = strcspn(p, "/");
 
-	if (r == 0 && !text_has_suffix(key, "/"))
-		r = look(client, key, &there, err);
-	if (r < 0)
-		return r;
-	if (there != IS_MISSING)
-		return remove_one(client, key, err);
-	prefix = object_list_prefix(key);
+		if ((size == 1 && *p == '.') || (size == 2 && memcmp(p, "..", 2) == 0))
+			return error_set(err, -EINVAL,
+					 "delete %s/%s: a key with '%.*s' in it may mean the whole "
+					 "bucket",
+					 client->bucket, key, (int)size, p);
+		p += size;
+		if (*p == '\0')
+			return 0;
+	}
+}
+
+/* --- One key ----------------------------------------------------------------------------------- */
+
+struct below {
+	struct work *work;
+	struct object_batch batch;
+	const char *prefix;
+	size_t i;
+};
+
+static int add_below(void *context, const char *relative, int64_t size, struct error *err)
+{
+	struct below *below = context;
+	struct item *item = &below->work->items[below->i];
+	_cleanup_free_ char *key = NULL;
+
+	(void)size;
+	if (asprintf(&key, "%s%s", below->prefix, relative) < 0) {
+		key = NULL;
+		return error_set(err, -ENOMEM, "out of memory");
+	}
+	item->pending++;
+	item->was_there = true;
+	return object_batch_add(&below->batch, key, below->i, err);
+}
+
+static int remove_below(struct work *work, size_t i, struct error *err)
+{
+	const char *key = work->removal->keys[i];
+	_cleanup_free_ char *prefix = object_list_prefix(key);
+	struct below below = {
+		.work = work,
+		.batch = { .client = work->client, .done = on_deleted, .context = work },
+		.prefix = prefix,
+		.i = i,
+	};
+	int r;
+
+	/* As many in all as keys are worked on. */
+	below.batch.width = work->removal->count == 1 ? OBJECT_REMOVE_WIDTH : 4;
 	if (!prefix)
 		return error_set(err, -ENOMEM, "out of memory");
-	/* The clean key may be the whole bucket ("a/.."), which nobody means. */
 	if (*prefix == '\0' || strcmp(prefix, "/") == 0)
 		return error_set(err, -EINVAL, "delete %s/%s: that is the whole bucket",
-				 client->bucket, key);
-	return remove_below(client, prefix, err);
+				 work->client->bucket, key);
+	r = object_list_all(work->client, prefix, add_below, &below, err);
+	if (r == 0)
+		r = object_batch_flush(&below.batch, err);
+	object_batch_done(&below.batch);
+	if (r == 0 || r == -ENOENT)
+		work->streak = 0;
+	return r == -ENOENT ? 0 : r;
+}
+
+static int remove_key(struct work *work, size_t i, struct error *err)
+{
+	const char *key = work->removal->keys[i];
+	enum there there = IS_MISSING;
+	int r = check_key(work->client, key, err);
+
+	if (r < 0)
+		return r;
+	if (text_has_suffix(key, "/"))
+		there = IS_MISSING;
+	else if (work->places[i] == OBJECT_SEEN)
+		there = IS_THERE;
+	else if (work->places[i] == OBJECT_UNKNOWN)
+		r = look(work->client, key, &there, err);
+	if (r < 0)
+		return r;
+	if (there == IS_MISSING)
+		return remove_below(work, i, err);
+	work->streak = 0;
+	work->items[i].was_there = true;
+	work->items[i].pending++;
+	return object_batch_add(&work->together, key, i, err);
+}
+
+static int process(struct work *work, size_t i, struct error *err)
+{
+	struct error cause = ERROR_NONE;
+	int r = 0;
+
+	work->items[i].pending = 1;
+	if (work->outage.code < 0)
+		note_failure(work, i, &work->outage);
+	else
+		r = remove_key(work, i, &cause);
+	if (r == -ECANCELED || r == -ENOMEM) {
+		*err = cause;
+		return r;
+	}
+	if (r < 0)
+		note_failure(work, i, &cause);
+	finish(work, i);
+	return 0;
+}
+
+/* --- All of them ------------------------------------------------------------------------------- */
+
+static int do_some(void *context, size_t unused, struct error *err)
+{
+	struct work *work = context;
+	int r = 0;
+
+	(void)unused;
+	while (r == 0 && work->next < work->removal->count)
+		r = process(work, work->next++, err);
+	/* What is left waits for nobody else. */
+	return r < 0 ? r : object_batch_flush(&work->together, err);
+}
+
+static int survey(struct work *work, struct error *err)
+{
+	const struct store_removal *removal = work->removal;
+
+	if (removal->count < OBJECT_REMOVE_SURVEY_MIN)
+		return 0;
+	return object_survey(work->client, removal->keys, removal->count, work->places, err);
+}
+
+/* None could be asked for: each has that failure. */
+static void fail_all(const struct store_removal *removal, const struct error *cause)
+{
+	for (size_t i = 0; i < removal->count; i++)
+		removal->done(removal->context, i, false, cause);
+}
+
+int object_remove_all(struct object_client *client, const struct store_removal *removal,
+		      struct error *err)
+{
+	_cleanup_free_ struct item *items = calloc(removal->count, sizeof(*items));
+	_cleanup_free_ uint8_t *places = calloc(removal->count, sizeof(*places));
+	struct work work = {
+		.client = client,
+		.removal = removal,
+		.items = items,
+		.places = places,
+		.together = { .client = client,
+			      .done = on_deleted,
+			      .context = &work,
+			      .width = OBJECT_REMOVE_WIDTH },
+	};
+	struct error cause = ERROR_NONE;
+	int r;
+
+	if (!items || !places)
+		return error_set(err, -ENOMEM, "out of memory");
+	r = object_client_make_ready(client, false, &cause);
+	if (r < 0 && r != -ECANCELED && r != -ENOMEM) {
+		fail_all(removal, &cause);
+		return 0;
+	}
+	if (r == 0)
+		r = survey(&work, &cause);
+	if (r == 0)
+		r = fibers_run(client->context.loop, OBJECT_REMOVE_WIDTH, OBJECT_REMOVE_WIDTH,
+			       do_some, &work, &cause);
+	object_batch_done(&work.together);
+	for (size_t i = 0; i < removal->count; i++)
+		free(items[i].failure);
+	if (r < 0 && err)
+		*err = cause;
+	return r;
+}
+
+static void keep_failure(void *context, size_t i, bool was_there, const struct error *err)
+{
+	(void)i;
+	(void)was_there;
+	if (err)
+		*(struct error *)context = *err;
+}
+
+int object_remove(struct object_client *client, const char *key, struct error *err)
+{
+	struct error failure = ERROR_NONE;
+	const struct store_removal removal = {
+		.keys = &key,
+		.count = 1,
+		.done = keep_failure,
+		.context = &failure,
+	};
+	int r = object_remove_all(client, &removal, err);
+
+	if (r < 0 || failure.code == 0)
+		return r;
+	if (err)
+		*err = failure;
+	return failure.code;
 }

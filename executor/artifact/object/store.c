@@ -146,3 +146,9 @@ int object_store_remove(struct store *base, const char *relative, struct error *
 		r = key_below(client, relative, "", &key, err);
 	return r < 0 ? r : object_remove(client, key, err);
 }
+
+int object_store_remove_all(struct store *base, const struct store_removal *removal,
+			    struct error *err)
+{
+	return object_remove_all(client_of(base), removal, err);
+}

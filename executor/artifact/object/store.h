@@ -26,3 +26,5 @@ int object_store_put_stream(struct store *store, const char *name, struct writer
 			    struct error *err);
 void object_store_put_stream_done(struct store *store, struct writer *writer);
 int object_store_remove(struct store *store, const char *relative, struct error *err);
+int object_store_remove_all(struct store *base, const struct store_removal *removal,
+			    struct error *err);
