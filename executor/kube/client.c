@@ -25,6 +25,7 @@ struct kube_call {
 	const char *method, *content_type;
 	const void *body;
 	size_t size;
+	struct buffer *text;
 	char *url;
 	char **headers; /* NULL terminated; hold secrets */
 	struct http_transfer *transfer;
@@ -183,7 +184,13 @@ static void on_response(struct http_transfer *transfer, const struct http_respon
 
 	(void)transfer;
 	if (err.code == 0)
-		kube_status_decode(call->method, call->url, response, &status, &object, &err);
+		kube_status_decode(call->method, call->url, response, &status,
+				   call->text ? NULL : &object, &err);
+	if (err.code == 0 && call->text) {
+		buffer_reset(call->text);
+		if (buffer_append(call->text, response->body.data, response->body.size) < 0)
+			error_set(&err, -ENOMEM, "%s %s: out of memory", call->method, call->url);
+	}
 	if (is_worth_repeating(call, &status, &err)) {
 		struct error again = ERROR_NONE;
 
@@ -236,7 +243,7 @@ static int send_request(struct kube_call *call, bool is_fresh_wanted, struct err
 			.is_insecure = config->is_insecure,
 		},
 		.proxy = config->proxy_url,
-		.body_max = KUBE_ANSWER_BYTES_MAX,
+		.body_max = call->text ? call->text->max : KUBE_ANSWER_BYTES_MAX,
 	};
 
 	if (make_headers(call, is_fresh_wanted) < 0)
@@ -271,6 +278,7 @@ struct kube_call *kube_start(struct kube_client *client, const struct kube_reque
 		.content_type = request->content_type,
 		.body = request->body,
 		.size = request->size,
+		.text = request->text,
 	};
 	r = event_timer_init(&call->timer, kube_client_loop(client), on_timeout);
 	if (r < 0)

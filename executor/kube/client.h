@@ -47,6 +47,9 @@ struct kube_request {
 	const char *content_type; /* of the body; NULL without one */
 	const void *body; /* must stay until the end */
 	size_t size;
+	/* Receives the JSON of a 2xx as it came, in place of an object, up to its own maximum; NULL = an
+	 * object is wanted. */
+	struct buffer *text;
 };
 
 /* Called exactly once, unless the call is freed before. error->code is 0 for a 2xx; `object` is its

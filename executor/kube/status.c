@@ -147,7 +147,8 @@ static int decode_success(const char *method, const char *url, const struct http
 
 	http_response_header(response, "content-type", type, sizeof(type));
 	snprintf(what, sizeof(what), "%s %s: answer", method, url);
-	*ret_object = NULL;
+	if (ret_object)
+		*ret_object = NULL;
 	if (response->is_body_cut)
 		return error_set(err, -EMSGSIZE, "%s: longer than %zu bytes", what,
 				 response->body.size);
@@ -157,7 +158,7 @@ static int decode_success(const char *method, const char *url, const struct http
 				 "%s is %s, not JSON: is that a Kubernetes API server?", what,
 				 type);
 	}
-	if (response->body.size == 0)
+	if (response->body.size == 0 || !ret_object)
 		return 0;
 	r = json_parse(response->body.data, response->body.size, what, ret_object, err);
 	if (r == 0)

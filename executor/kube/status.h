@@ -27,7 +27,8 @@ struct kube_status {
 };
 
 /* Judges a complete HTTP response. Returns 0 and sets *ret_object (owned by the caller; NULL for an
- * answer without a body) for a 2xx with JSON, else a negative errno with err filled:
+ * answer without a body) for a 2xx with JSON, else a negative errno with err filled. With NULL for
+ * ret_object the JSON of a 2xx is not parsed:
  *
  *	401, 403 -EACCES; 404 -ENOENT (NOT_FOUND); 409 -EEXIST; 413, 422, other 4xx -EINVAL;
  *	429 -EBUSY (THROTTLED); 5xx -EIO; 3xx -EPROTO; a 2xx that is no JSON -EPROTO, one that is
