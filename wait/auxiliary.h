@@ -11,10 +11,10 @@
 #include "executor/report/task_result.h"
 #include "executor/report/termination.h"
 #include "executor/stage/engine.h"
+#include "executor/stage/plugins.h"
 #include "executor/stage/stage.h"
 #include "signal/control.h"
 #include "wait/mains.h"
-#include "wait/plugins.h"
 #include "wait/progress.h"
 #include "wait/reporting.h"
 

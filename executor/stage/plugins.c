@@ -1,4 +1,4 @@
-#include "wait/plugins.h"
+#include "executor/stage/plugins.h"
 
 #include "executor/base/path.h"
 #include "executor/base/text.h"
