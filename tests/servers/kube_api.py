@@ -1,17 +1,21 @@
 #!/usr/bin/env python3
-"""A Kubernetes API for tests: WorkflowTaskResults of Argo Workflows, and faults on demand.
+"""A Kubernetes API for tests: WorkflowTaskResults and WorkflowArtifactGCTasks of Argo Workflows, and
+faults on demand.
 
 Which behaviour comes from where:
 
 * TLS with a CA of its own, bearer tokens, 401: Kubernetes documentation, "Authenticating"
   (anonymous requests are off).
 * 403 for whatever the identity has no verb for: "Using RBAC Authorization". A pod of a workflow has
-  create and patch on workflowtaskresults in its namespace and nothing else.
+  create and patch on workflowtaskresults in its namespace and nothing else; a pod of artifact GC has
+  list and watch on workflowartifactgctasks and patch on workflowartifactgctasks/status.
 * Status objects, resourceVersion, uid, generation, 409 AlreadyExists and Conflict, 404, 422:
   Kubernetes API conventions; a PATCH that names a metadata.resourceVersion is conditional on it.
 * PATCH application/merge-patch+json: RFC 7386; a patch without effect makes no new version.
 * pruning, defaults, validation: "Extend the Kubernetes API with CustomResourceDefinitions", with
   the schema of Argo Workflows 4.1.2 (tests/fixtures/crds).
+* status as a subresource: "Extend the Kubernetes API with CustomResourceDefinitions", "Status
+  subresource". labelSelector, limit and continue of lists: "Kubernetes API Concepts".
 * fieldValidation=Ignore|Warn and the Warning header: "Kubernetes API Concepts", "Field
   validation"; RFC 7234 for the form of the header.
 * 413 above 3 MiB: limit of the API server's request bodies. 500 "etcdserver: request is too
@@ -36,8 +40,10 @@ import secrets
 import signal
 import sys
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -48,9 +54,10 @@ from tests.servers import certs, kube_schema, kube_status
 from tests.servers.admin import AdminServer
 from tests.servers.faults import FaultTable
 from tests.servers.kube_http import BODY_LIMIT_BYTES, FAULT_ACTIONS, Answer, Request, TlsHttpServer
+from tests.servers.kube_status import GC_TASK, GROUP, TASK_RESULT
 from tests.servers.kube_store import Store
 
-CRD = Path(__file__).resolve().parents[1] / "fixtures/crds/workflowtaskresults.json"
+CRDS = Path(__file__).resolve().parents[1] / "fixtures/crds"
 SERVER_NAMES = (*certs.LOOPBACK_NAMES, "kubernetes.default.svc", "kubernetes.default")
 RESOURCE_PATH = re.compile(
     r"/(?:api/(?P<core>v1)|apis/(?P<group>[^/]+)/(?P<version>[^/]+))"
@@ -61,8 +68,12 @@ VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch"}
 PATCH_TYPE = "application/merge-patch+json"
 ACCEPTED_PATCHES = f"application/json-patch+json, {PATCH_TYPE}, application/apply-patch+yaml"
 ACCEPTED_BODIES = "application/json, application/yaml, application/vnd.kubernetes.protobuf"
-UNRECOGNIZED = "the object provided is unrecognized (must be of type WorkflowTaskResult): "
 POD_VERBS = frozenset(("create", "patch"))
+POD_GRANTS = {TASK_RESULT.resource: POD_VERBS}
+GC_GRANTS = {
+    GC_TASK.resource: frozenset(("list", "watch")),
+    f"{GC_TASK.resource}/status": frozenset(("patch",)),
+}
 
 KUBECONFIG = """\
 apiVersion: v1
@@ -88,17 +99,17 @@ current-context: tests
 
 @dataclass(frozen=True)
 class Identity:
-    """Who a token belongs to; VERBS None is everything everywhere."""
+    """Who a token belongs to, and verbs by resource; GRANTS None is everything everywhere."""
 
     user: str
     namespace: str
-    verbs: frozenset[str] | None
+    grants: Mapping[str, frozenset[str]] | None
 
     def may(self, verb: str, target: "Target") -> bool:
-        if self.verbs is None:
+        if self.grants is None:
             return True
-        ours = target.group == kube_status.GROUP and target.resource == kube_status.RESOURCE
-        return ours and target.namespace == self.namespace and verb in self.verbs
+        ours = target.group == GROUP and target.namespace == self.namespace
+        return ours and verb in self.grants.get(target.resource, ())
 
 
 @dataclass(frozen=True)
@@ -124,9 +135,13 @@ class Target:
         return cls(part["group"], version, resource, part["namespace"], part["name"])
 
     @property
-    def is_served(self) -> bool:
-        wanted = (kube_status.GROUP, "v1alpha1", kube_status.RESOURCE)
-        return (self.group, self.version, self.resource) == wanted
+    def kind(self) -> str:
+        """The resource without its subresource."""
+        return self.resource.partition("/")[0]
+
+    @property
+    def subresource(self) -> str:
+        return self.resource.partition("/")[2]
 
 
 class KubeApi:
@@ -144,7 +159,10 @@ class KubeApi:
         self.directory = directory
         self.host = host
         self.namespace = namespace
-        self.store = Store(kube_schema.load(CRD))
+        self.store, self.gc_tasks = (
+            Store(kube_schema.load(CRDS / f"{kind.resource}.json"), kind)
+            for kind in (TASK_RESULT, GC_TASK)
+        )
         self.faults = FaultTable(FAULT_ACTIONS)
         self._lock = threading.Lock()
         self._identities: dict[str, Identity] = {}
@@ -187,16 +205,23 @@ class KubeApi:
     def clear(self) -> None:
         """Forget objects, history, requests and faults; tokens stay."""
         self.store.clear()
+        self.gc_tasks.clear()
         self.faults.clear()
         self._server.clear_requests()
 
     def add_account(self, namespace: str, name: str, verbs: frozenset[str] = POD_VERBS) -> str:
         """A token of one more service account, with VERBS on workflowtaskresults."""
-        return self._issue(Identity(f"system:serviceaccount:{namespace}:{name}", namespace, verbs))
+        return self._account(namespace, name, {TASK_RESULT.resource: verbs})
+
+    def add_gc_account(
+        self, name: str, grants: Mapping[str, frozenset[str]] = MappingProxyType(GC_GRANTS)
+    ) -> str:
+        """A token of a service account of artifact GC, in the pod's namespace."""
+        return self._account(self.namespace, name, grants)
 
     def rotate_token(self, revoke: bool = True) -> str:
         """Put a new token into the token file; the old one ends at once, unless not to REVOKE."""
-        old, self.token = self.token, self._issue(Identity(self._user, self.namespace, POD_VERBS))
+        old, self.token = self.token, self._issue(Identity(self._user, self.namespace, POD_GRANTS))
         if revoke:
             with self._lock:
                 self._identities.pop(old, None)
@@ -220,6 +245,22 @@ class KubeApi:
     def _listen(self, port: int) -> TlsHttpServer:
         address = (self.host, port)
         return TlsHttpServer(address, self._context, self.faults, self._process, self._other_writer)
+
+    def _account(self, namespace: str, name: str, grants: Mapping[str, frozenset[str]]) -> str:
+        user = f"system:serviceaccount:{namespace}:{name}"
+        return self._issue(Identity(user, namespace, grants))
+
+    def _store_of(self, target: Target) -> Store | None:
+        """What serves a target; None if nothing does."""
+        for store in (self.store, self.gc_tasks):
+            if (target.group, target.version, target.kind) == (
+                GROUP,
+                "v1alpha1",
+                store.kind.resource,
+            ):
+                if target.subresource in ("", *(["status"] if store.kind.has_status else [])):
+                    return store
+        return None
 
     def _issue(self, identity: Identity) -> str:
         token = secrets.token_urlsafe(48)
@@ -247,8 +288,9 @@ class KubeApi:
     def _other_writer(self, request: Request, patch: Any) -> None:
         """Change the object that REQUEST is about, as a controller could in the same moment."""
         target = Target.parse(urlsplit(request.path).path)
-        if target and target.name:
-            self.store.patch(target.namespace, target.name, patch)
+        store = self._store_of(target) if target else None
+        if target and target.name and store:
+            store.patch(target.namespace, target.name, patch, target.subresource)
 
     def _process(self, request: Request) -> Answer:
         try:
@@ -270,18 +312,21 @@ class KubeApi:
         query = {key: values[-1] for key, values in parse_qs(url.query).items()}
         target = Target.parse(url.path)
         if target is None:
-            if identity.verbs is None:
+            if identity.grants is None:
                 raise kube_status.no_such_path()
             raise kube_status.forbidden_path(identity.user, request.verb.lower(), url.path)
         verb = _verb(request.verb, target, query)
         if not identity.may(verb, target):
             where = (target.group, target.resource, target.namespace, target.name)
             raise kube_status.forbidden(identity.user, verb, *where)
-        if not target.is_served:
+        store = self._store_of(target)
+        if not store:
             raise kube_status.no_such_path()
-        return self._serve(verb, target, query, request)
+        return self._serve(store, verb, target, query, request)
 
-    def _serve(self, verb: str, target: Target, query: dict[str, str], request: Request) -> Answer:
+    def _serve(
+        self, store: Store, verb: str, target: Target, query: dict[str, str], request: Request
+    ) -> Answer:
         if not _accepts_json(request.headers.get("accept", "*/*")):
             raise kube_status.not_acceptable(ACCEPTED_BODIES)
         where = (target.namespace, target.name)
@@ -289,24 +334,30 @@ class KubeApi:
             case "create" if not target.name and target.namespace:
                 if request.content_type not in ("", "application/json"):
                     raise kube_status.unsupported_media_type(ACCEPTED_BODIES)
+                unrecognized = (
+                    f"the object provided is unrecognized (must be of type {store.kind.name}): "
+                )
                 body = _json_body(
-                    request, f"{UNRECOGNIZED}couldn't get version/kind; json parse error: "
+                    request, f"{unrecognized}couldn't get version/kind; json parse error: "
                 )
                 if not body.get("kind"):
-                    text = f"{UNRECOGNIZED}Object 'Kind' is missing in '{request.body.decode()}'"
+                    text = f"{unrecognized}Object 'Kind' is missing in '{request.body.decode()}'"
                     raise kube_status.bad_request(text)
-                return _written(201, query, *self.store.create(target.namespace, body))
+                return _written(201, query, *store.create(target.namespace, body))
             case "patch" if target.name:
                 if request.content_type != PATCH_TYPE:
                     raise kube_status.unsupported_media_type(ACCEPTED_PATCHES)
                 body = _json_body(request, "error decoding patch: ")
-                return _written(200, query, *self.store.patch(*where, body))
+                patched = store.patch(*where, body, target.subresource)
+                return _written(200, query, *patched)
             case "get":
-                return Answer.of_json(200, self.store.get(*where))
+                return Answer.of_json(200, store.get(*where))
             case "list":
-                return Answer.of_json(200, self.store.list_all(target.namespace))
+                labels = _labels(query.get("labelSelector", ""))
+                after, limit = query.get("continue", ""), int(query.get("limit", "0"))
+                return Answer.of_json(200, store.list_all(target.namespace, labels, limit, after))
             case "delete":
-                return Answer.of_json(200, self.store.delete(*where))
+                return Answer.of_json(200, store.delete(*where))
             case _:
                 raise kube_status.method_not_allowed()
 
@@ -316,6 +367,12 @@ def _replace(path: Path, text: str) -> None:
     new = path.with_name(path.name + ".new")
     new.write_text(text)
     os.replace(new, path)
+
+
+def _labels(selector: str) -> dict[str, str]:
+    """The equalities of a label selector."""
+    pairs = [item.partition("=") for item in selector.split(",") if item]
+    return {name.strip(): value.lstrip("=").strip() for name, _, value in pairs}
 
 
 def _verb(method: str, target: Target, query: dict[str, str]) -> str:

@@ -26,7 +26,7 @@ DRAIN_LIMIT_BYTES = 64 * 1024 * 1024
 
 FAULT_ACTIONS = {
     # answer instead of processing: Status built from code, reason and message, or a literal body
-    "status": {"status", "reason", "message", "body", "headers"},
+    "status": {"status", "reason", "message", "body", "content_type", "headers"},
     # wait, then go on as usual
     "delay": {"seconds"},
     # RST when the head of the request is there, before its body is read
@@ -213,7 +213,7 @@ def _fault_answer(action: dict[str, Any]) -> Answer:
     headers = tuple((name, str(value)) for name, value in action.get("headers", {}).items())
     body = action.get("body")
     if isinstance(body, str):
-        return Answer(status, body.encode(), headers, "text/plain")
+        return Answer(status, body.encode(), headers, action.get("content_type", "text/plain"))
     if body is None:
         body = {
             "kind": "Status",

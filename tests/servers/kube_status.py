@@ -5,14 +5,29 @@ kind") and the texts that a kube-apiserver 1.34 was seen to answer.
 """
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 from tests.servers.kube_schema import Cause
 
 GROUP = "argoproj.io"
-RESOURCE = "workflowtaskresults"
-KIND = "WorkflowTaskResult"
-QUALIFIED = f"{RESOURCE}.{GROUP}"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A custom resource of Argo Workflows."""
+
+    name: str
+    resource: str
+    has_status: bool = False  # as a resource of its own
+
+    @property
+    def qualified(self) -> str:
+        return f"{self.resource}.{GROUP}"
+
+
+TASK_RESULT = Kind("WorkflowTaskResult", "workflowtaskresults")
+GC_TASK = Kind("WorkflowArtifactGCTask", "workflowartifactgctasks", has_status=True)
 
 
 class ApiError(Exception):
@@ -41,7 +56,7 @@ class ApiError(Exception):
         return status
 
 
-def _details(name: str, kind: str = RESOURCE) -> dict[str, Any]:
+def _details(name: str, kind: str) -> dict[str, Any]:
     return {**({"name": name} if name else {}), "group": GROUP, "kind": kind}
 
 
@@ -70,8 +85,8 @@ def forbidden(
     return ApiError(403, "Forbidden", f"{qualified} is forbidden: {text}", details)
 
 
-def not_found(name: str) -> ApiError:
-    return ApiError(404, "NotFound", f'{QUALIFIED} "{name}" not found', _details(name))
+def not_found(name: str, kind: Kind) -> ApiError:
+    return ApiError(404, "NotFound", f'{kind.qualified} "{name}" not found', _details(name, kind.resource))
 
 
 def no_such_path() -> ApiError:
@@ -79,18 +94,18 @@ def no_such_path() -> ApiError:
     return ApiError(404, "NotFound", text, {})
 
 
-def already_exists(name: str) -> ApiError:
-    return ApiError(409, "AlreadyExists", f'{QUALIFIED} "{name}" already exists', _details(name))
+def already_exists(name: str, kind: Kind) -> ApiError:
+    return ApiError(409, "AlreadyExists", f'{kind.qualified} "{name}" already exists', _details(name, kind.resource))
 
 
-def conflict(name: str, cause: str = "") -> ApiError:
+def conflict(name: str, kind: Kind, cause: str = "") -> ApiError:
     """A precondition did not hold; without CAUSE, the object is newer than the request thought."""
     modified = (
         "the object has been modified;"
         " please apply your changes to the latest version and try again"
     )
-    text = f'Operation cannot be fulfilled on {QUALIFIED} "{name}": {cause or modified}'
-    return ApiError(409, "Conflict", text, _details(name))
+    text = f'Operation cannot be fulfilled on {kind.qualified} "{name}": {cause or modified}'
+    return ApiError(409, "Conflict", text, _details(name, kind.resource))
 
 
 def method_not_allowed() -> ApiError:
@@ -135,14 +150,14 @@ def etcd_message_too_large(size: int, limit: int) -> ApiError:
     return ApiError(500, "", f"{text} ({size} vs. {limit})")
 
 
-def invalid_resource(name: str, cause: Cause) -> ApiError:
+def invalid_resource(name: str, kind: Kind, cause: Cause) -> ApiError:
     """422 of the storage layer, which speaks of the resource and not of the kind."""
     listed = [{"reason": cause.reason, "message": cause.message, "field": cause.field}]
-    text = f'{QUALIFIED} "{name}" is invalid: {cause.field}: {cause.message}'
-    return ApiError(422, "Invalid", text, {**_details(name), "causes": listed})
+    text = f'{kind.qualified} "{name}" is invalid: {cause.field}: {cause.message}'
+    return ApiError(422, "Invalid", text, {**_details(name, kind.resource), "causes": listed})
 
 
-def invalid(name: str, causes: list[Cause], kind: str = KIND) -> ApiError:
+def invalid(name: str, causes: list[Cause], kind: str) -> ApiError:
     """422; one cause reads "field: message", several read "[a, b]"."""
     texts = [f"{cause.field}: {cause.message}" for cause in causes]
     joined = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"

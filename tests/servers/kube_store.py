@@ -15,6 +15,7 @@ from typing import Any
 
 from tests.servers import kube_schema, kube_status
 from tests.servers.kube_schema import Cause
+from tests.servers.kube_status import TASK_RESULT, Kind
 
 ETCD_LIMIT_BYTES = 1536 * 1024
 ETCD_MESSAGE_LIMIT_BYTES = 2048 * 1024
@@ -170,8 +171,9 @@ def _prune_metadata(meta: Object) -> list[str]:
 class Store:
     """Objects of one resource in all namespaces; every method is atomic."""
 
-    def __init__(self, schema: dict[str, Any]):
+    def __init__(self, schema: dict[str, Any], kind: Kind = TASK_RESULT):
         self._schema = schema
+        self.kind = kind
         self._lock = threading.Lock()
         self._objects: dict[tuple[str, str], Object] = {}
         self._history: list[Object] = []
@@ -181,15 +183,33 @@ class Store:
         with self._lock:
             return copy.deepcopy(self._find(namespace, name))
 
-    def list_all(self, namespace: str = "") -> Object:
-        """A List object; NAMESPACE "" is all of them."""
+    def list_all(
+        self, namespace: str = "", labels: Object | None = None, limit: int = 0, after: str = ""
+    ) -> Object:
+        """A List object; NAMESPACE "" is all of them.
+
+        LABELS: values that an object must have. LIMIT: so many at most, of those behind AFTER, which
+        is the metadata.continue of the list before.
+        """
         with self._lock:
-            items = [obj for key, obj in sorted(self._objects.items()) if namespace in ("", key[0])]
+            meta = {"resourceVersion": str(self._version)}
+            found = [
+                obj
+                for key, obj in sorted(self._objects.items())
+                if namespace in ("", key[0])
+                and "/".join(key) > after
+                and _has_labels(obj, labels or {})
+            ]
+            if 0 < limit < len(found):
+                last = found[limit - 1]["metadata"]
+                meta |= {"continue": f"{last['namespace']}/{last['name']}"}
+                meta |= {"remainingItemCount": len(found) - limit}
+                found = found[:limit]
             return {
                 "apiVersion": API_VERSION,
-                "kind": f"{kube_status.KIND}List",
-                "metadata": {"resourceVersion": str(self._version)},
-                "items": copy.deepcopy(items),
+                "kind": f"{self.kind.name}List",
+                "metadata": meta,
+                "items": copy.deepcopy(found),
             }
 
     def history(self, name: str = "") -> list[Object]:
@@ -208,6 +228,8 @@ class Store:
                 f"the API version in the data ({obj.get('apiVersion')}) does not match the expected"
             )
             raise kube_status.bad_request(f"{text} API version ({API_VERSION})")
+        if self.kind.has_status:
+            obj.pop("status", None)
         meta = obj.setdefault("metadata", {})
         if problem := meta_type_problem(meta):
             raise kube_status.bad_request(problem)
@@ -227,29 +249,38 @@ class Store:
         with self._lock:
             key = (namespace, meta["name"])
             if key in self._objects:
-                raise kube_status.already_exists(meta["name"])
+                raise kube_status.already_exists(meta["name"], self.kind)
             self._put("ADDED", key, obj)
         return copy.deepcopy(obj), dropped
 
-    def patch(self, namespace: str, name: str, patch: Object) -> tuple[Object, list[str]]:
-        """The object after a merge patch, and the unknown fields that were dropped."""
+    def patch(
+        self, namespace: str, name: str, patch: Object, subresource: str = ""
+    ) -> tuple[Object, list[str]]:
+        """The object after a merge patch, and the unknown fields that were dropped.
+
+        With a status of its own, a patch changes either that or everything else.
+        """
         with self._lock:
             old = self._find(namespace, name)
             new = merge_patch(old, patch)
+            if subresource:
+                new = {**old, "status": new.get("status"), "metadata": new.get("metadata", {})}
+            elif self.kind.has_status:
+                new = {**new, "status": old.get("status")}
             meta = new.setdefault("metadata", {})
             if problem := meta_type_problem(meta):
                 raise kube_status.bad_patch(json.dumps(new), problem)
             _check_identity(meta, name, namespace)
-            _check_version(meta, name, old["metadata"]["resourceVersion"])
+            _check_version(meta, name, self.kind, old["metadata"]["resourceVersion"])
             if meta.get("uid") != old["metadata"]["uid"]:
                 cause = _invalid("metadata.uid", meta.get("uid", ""), "field is immutable")
-                raise kube_status.invalid(name, [cause])
+                raise kube_status.invalid(name, [cause], self.kind.name)
             for field in SET_BY_SERVER:
                 meta[field] = old["metadata"][field]
             dropped = self._admit(new)
             if new == old:
                 return copy.deepcopy(old), dropped
-            if _without_metadata(new) != _without_metadata(old):
+            if not subresource and _without_metadata(new) != _without_metadata(old):
                 meta["generation"] += 1
             self._put("MODIFIED", (namespace, name), new)
             return copy.deepcopy(new), dropped
@@ -271,7 +302,7 @@ class Store:
 
     def _find(self, namespace: str, name: str) -> Object:
         if (namespace, name) not in self._objects:
-            raise kube_status.not_found(name)
+            raise kube_status.not_found(name, self.kind)
         return self._objects[namespace, name]
 
     def _put(self, event: str, key: tuple[str, str], obj: Object) -> None:
@@ -292,7 +323,7 @@ class Store:
         kube_schema.fill_defaults(obj, self._schema)
         obj["metadata"] = meta
         name = meta.get("name", "")
-        for field, value in (("kind", kube_status.KIND), ("apiVersion", API_VERSION)):
+        for field, value in (("kind", self.kind.name), ("apiVersion", API_VERSION)):
             if obj.get(field) != value:
                 cause = _invalid(field, obj.get(field, ""), f"must be {value}")
                 raise kube_status.invalid(name, [cause], obj.get("kind", ""))
@@ -300,7 +331,7 @@ class Store:
         if any(cause.reason in UNCHECKED_AFTER for cause in causes):
             causes.append(Cause("FieldValueInvalid", RULES_NOT_CHECKED, "<nil>"))
         if causes:
-            raise kube_status.invalid(name, causes)
+            raise kube_status.invalid(name, causes, self.kind.name)
         return dropped
 
 
@@ -318,7 +349,11 @@ def _check_identity(meta: Object, name: str, namespace: str) -> None:
         raise kube_status.bad_request(OTHER_NAMESPACE)
 
 
-def _check_version(meta: Object, name: str, current: str) -> None:
+def _has_labels(obj: Object, labels: Object) -> bool:
+    return labels.items() <= obj["metadata"].get("labels", {}).items()
+
+
+def _check_version(meta: Object, name: str, kind: Kind, current: str) -> None:
     """Optimistic concurrency: custom resources cannot be updated without any version."""
     version = meta.get("resourceVersion") or "0"
     if not version.isascii() or not version.isdigit():
@@ -327,9 +362,9 @@ def _check_version(meta: Object, name: str, current: str) -> None:
     if int(version) == 0:
         text = "Invalid value: 0: must be specified for an update"
         cause = Cause("FieldValueInvalid", text, "metadata.resourceVersion")
-        raise kube_status.invalid_resource(name, cause)
+        raise kube_status.invalid_resource(name, kind, cause)
     if version != current:
-        raise kube_status.conflict(name)
+        raise kube_status.conflict(name, kind)
 
 
 def _without_metadata(obj: Object) -> Object:
