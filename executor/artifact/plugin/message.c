@@ -87,6 +87,12 @@ int message_save_request(struct json_object *object, const char *path, struct bu
 	return r < 0 ? r : add_object(out, 2, artifact, object);
 }
 
+int message_delete_request(struct json_object *object, const char *path, struct buffer *out)
+{
+	(void)path;
+	return add_object(out, 1, artifact, object);
+}
+
 int message_judge_response(const struct buffer *response, struct error *err)
 {
 	struct protobuf_reader reader = { .data = (const unsigned char *)response->data,

@@ -10,6 +10,9 @@
 int message_load_request(struct json_object *artifact, const char *path, struct buffer *out);
 int message_save_request(struct json_object *artifact, const char *path, struct buffer *out);
 
-/* LoadArtifactResponse and SaveArtifactResponse. 0 if it says success, -EREMOTEIO with the text that
+/* DeleteArtifactRequest, which has no path. */
+int message_delete_request(struct json_object *artifact, const char *path, struct buffer *out);
+
+/* The responses to all of these. 0 if it says success, -EREMOTEIO with the text that
  * it holds if not, -EBADMSG if it is no message. */
 int message_judge_response(const struct buffer *response, struct error *err);

@@ -174,10 +174,21 @@ static int plugin_save(struct store *base, const char *path, struct error *err)
 	return r;
 }
 
+static int plugin_remove(struct store *base, const char *relative, struct error *err)
+{
+	static const struct method method = { "Delete", "delete", message_delete_request, false };
+
+	if (*relative)
+		return error_set(err, -ENOTSUP,
+				 "plugin: what lies below a key is the plugin's own");
+	return call(base, &method, NULL, err);
+}
+
 const struct store_operations plugin_store_operations = {
 	.type = "plugin",
 	.open = plugin_open,
 	.close = plugin_close,
 	.load_path = plugin_load,
 	.save_path = plugin_save,
+	.remove = plugin_remove,
 };
