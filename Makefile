@@ -92,7 +92,7 @@ endif
 
 # --- Sources ---------------------------------------------------------------------------------------
 
-ROLES := init emissary wait
+ROLES := init emissary wait gc
 LIBRARY_SOURCES := $(sort $(wildcard executor/*/*.c executor/*/*/*.c signal/*.c $(addsuffix /*.c,$(ROLES))))
 SOURCES := $(LIBRARY_SOURCES) argoexec.c
 LIBRARY_OBJECTS := $(LIBRARY_SOURCES:%.c=$(OBJ)/%.o)

@@ -11,6 +11,7 @@
 #include "executor/report/failure.h"
 #include "executor/stage/engine_child.h"
 #include "executor/stage/engine_process.h"
+#include "gc/gc.h"
 #include "init/init.h"
 #include "init/plugin_init.h"
 #include "signal/commands.h"
@@ -34,9 +35,11 @@ struct subcommand {
 	const char *help; /* NULL: not for people */
 	int words_min, words_max; /* -1 = any number */
 	int (*main)(const struct role *role); /* NULL: handled here */
+	const char *word; /* what its first argument must be; NULL = anything */
 };
 
 static const struct subcommand subcommands[] = {
+	{ "artifact", "delete", "delete the artifacts of a workflow", 1, 1, gc_main, "delete" },
 	{ "artifact-plugin-init", "--plugin-name P -- NAME [ARG...]",
 	  "load the inputs of an artifact plugin", 1, -1, plugin_init_main },
 	{ "artifact-plugin-sidecar", "-- NAME [ARG...]", "run an artifact plugin", 1, -1,
@@ -184,11 +187,25 @@ static int print_version(const struct options *options)
 	return ROLE_OK;
 }
 
+/* What is wrong with the words behind a subcommand. */
+static int check_words(const struct subcommand *subcommand, int words, char **argv,
+		       struct error *err)
+{
+	if (words < subcommand->words_min ||
+	    (subcommand->words_max >= 0 && words > subcommand->words_max))
+		return error_set(err, -EINVAL, "%s: %d argument%s given, usage: argoexec %s %s",
+				 subcommand->name, words, words == 1 ? "" : "s", subcommand->name,
+				 subcommand->arguments);
+	if (subcommand->word && strcmp(argv[0], subcommand->word) != 0)
+		return error_set(err, -EINVAL, "unknown command \"%.100s\" for \"argoexec %s\"",
+				 argv[0], subcommand->name);
+	return 0;
+}
+
 static int run(struct role *role, const struct options *options)
 {
 	const struct subcommand *subcommand = role->argc > 0 ? find(role->argv[0]) : NULL;
 	struct error err = ERROR_NONE;
-	int words;
 
 	if (role->argc > 0 && !subcommand) {
 		error_set(&err, -EINVAL, "unknown command \"%.100s\" for \"argoexec\"",
@@ -203,15 +220,10 @@ static int run(struct role *role, const struct options *options)
 		print_usage(STDOUT_FILENO, subcommand);
 		return ROLE_OK;
 	}
-	words = --role->argc;
+	role->argc--;
 	role->argv++;
-	if (words < subcommand->words_min ||
-	    (subcommand->words_max >= 0 && words > subcommand->words_max)) {
-		error_set(&err, -EINVAL, "%s: %d argument%s given, usage: argoexec %s %s",
-			  subcommand->name, words, words == 1 ? "" : "s", subcommand->name,
-			  subcommand->arguments);
+	if (check_words(subcommand, role->argc, role->argv, &err) < 0)
 		return refuse(role, subcommand, &err);
-	}
 	role->container = options->container;
 	role->plugin = options->plugin;
 	role->wants_watch = options->wants_watch;

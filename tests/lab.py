@@ -128,7 +128,7 @@ def check_no_reports(result: PodResult) -> None:
 
 
 def node_of(pod: dict[str, Any]) -> str:
-    return pod["metadata"]["annotations"]["workflows.argoproj.io/node-id"]
+    return pod["metadata"]["annotations"].get("workflows.argoproj.io/node-id", "none")
 
 
 def recorded_pods(case: str) -> list[dict[str, Any]]:

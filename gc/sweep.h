@@ -1,0 +1,21 @@
+/* Deleting what one task names, and storing the results meanwhile. */
+#pragma once
+
+#include "executor/artifact/store.h"
+#include "gc/api.h"
+#include "gc/task.h"
+
+/* Results are stored when a node is done, but not more often than this; of a node that takes long, when
+ * the first of them is so old. */
+#define GC_REPORT_PAUSE_MS 500
+#define GC_REPORT_AGE_MS 2000
+
+/*
+ * 0 when every artifact of the task has a verdict and every verdict is stored. -ECANCELED when the loop
+ * was cancelled: gc_sweep_report() then stores what is known. Any other failure is one of the API.
+ */
+int gc_sweep(struct gc_api *api, const struct store_context *stores, struct gc_task *task,
+	     struct error *err);
+
+/* Stores the verdicts that have not been stored yet. */
+int gc_sweep_report(struct gc_api *api, struct gc_task *task, struct error *err);
