@@ -51,6 +51,7 @@ MESSAGES = {
     ],
     "LoadArtifactRequest": [("input_artifact", "Artifact"), ("path", _TEXT)],
     "SaveArtifactRequest": [("path", _TEXT), ("output_artifact", "Artifact")],
+    "DeleteArtifactRequest": [("artifact", "Artifact")],
     "Response": [("success", _BOOL), ("error", _TEXT)],
 }
 
@@ -119,13 +120,21 @@ def _copy(source: str, target: str) -> None:
         shutil.copy(source, target)
 
 
+def _remove(place: str) -> None:
+    if os.path.isdir(place):
+        shutil.rmtree(place)
+    else:
+        os.unlink(place)
+
+
 def _serve(method: str, request, artifact, context: grpc.ServicerContext):
+    path = getattr(request, "path", "")
     call = {
         "method": method,
-        "path": request.path,
+        "path": path,
         "artifact": json_format.MessageToDict(artifact),
-        "is_directory": os.path.isdir(request.path),
-        "mode": stat.S_IMODE(os.stat(request.path).st_mode) if os.path.exists(request.path) else 0,
+        "is_directory": os.path.isdir(path),
+        "mode": stat.S_IMODE(os.stat(path).st_mode) if os.path.exists(path) else 0,
     }
     _note("calls", json.dumps(call))
     configuration = json.loads(artifact.plugin.configuration or "{}")
@@ -135,6 +144,8 @@ def _serve(method: str, request, artifact, context: grpc.ServicerContext):
     place = f"{STORE}/{artifact.plugin.key}"
     if method == "Save":
         _copy(request.path, place)
+    elif method == "Delete" and os.path.exists(place):
+        _remove(place)
     elif os.path.exists(place):
         _copy(place, request.path)
         if configuration.get("mode"):
@@ -150,6 +161,10 @@ def _load(request, context: grpc.ServicerContext):
 
 def _save(request, context: grpc.ServicerContext):
     return _serve("Save", request, request.output_artifact, context)
+
+
+def _delete(request, context: grpc.ServicerContext):
+    return _serve("Delete", request, request.artifact, context)
 
 
 def _handler(function, request: str) -> grpc.RpcMethodHandler:
@@ -179,6 +194,7 @@ def _serve_until_asked(path: str) -> None:
     handlers = {
         "Load": _handler(_load, "LoadArtifactRequest"),
         "Save": _handler(_save, "SaveArtifactRequest"),
+        "Delete": _handler(_delete, "DeleteArtifactRequest"),
     }
     server = grpc.server(futures.ThreadPoolExecutor(4))
     server.add_generic_rpc_handlers(
