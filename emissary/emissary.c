@@ -52,6 +52,7 @@ struct emissary {
 	struct companions mains; /* for a sidecar: whom it serves */
 	struct event_timer sidecar_kill;
 	int stopped_by; /* the first signal that asked for the end; 0 = none */
+	bool is_kill_asked; /* SIGKILL, the last word, was asked for */
 	int dependency_code; /* of the dependency that failed; else 0 */
 	bool is_watching;
 	bool was_connected; /* `wait` is or has been there */
@@ -83,12 +84,26 @@ static void deliver(struct emissary *self, int signo)
 		/* Ends whatever is waited for before, between or after runs of the command. */
 		event_loop_cancel(self->loop);
 	}
+	self->is_kill_asked |= signo == SIGKILL;
 	if (signo == SIGWINCH)
 		terminal_resize(&self->run.terminal);
 	run_signal(&self->run, signo);
 	if (ends_a_step(signo))
 		run_limit_output(&self->run,
 				 clock_now_ms() + (signo == SIGKILL ? 0 : output_ms(self)));
+}
+
+/* Who asked for the end is told once, and once more if it comes to SIGKILL. (What comes through the
+ * channel was told by `wait`.) Afterwards: a log that nobody reads takes a second for it. */
+static void deliver_from(struct emissary *self, int signo, const char *source, pid_t pid, uid_t uid)
+{
+	bool is_news = ends_a_step(signo) &&
+		       (!self->stopped_by || (signo == SIGKILL && !self->is_kill_asked));
+
+	deliver(self, signo);
+	log_at(&self->role->log, is_news ? LOG_INFO : LOG_DEBUG, "Received signal",
+	       log_int("signal", signo), log_string("source", source), log_int("pid", pid),
+	       log_int("uid", uid == (uid_t)-1 ? -1 : (int64_t)uid));
 }
 
 static void on_signal(struct signals *signals, const struct signalfd_siginfo *info)
@@ -104,8 +119,7 @@ static void on_signal(struct signals *signals, const struct signalfd_siginfo *in
 	/* SIGURG is noise of some runtimes; SIGPIPE from ourselves is a reader of ours that left. */
 	if (signo == SIGURG || (signo == SIGPIPE && info->ssi_pid == (uint32_t)getpid()))
 		return;
-	log_debug(&self->role->log, "Received signal", log_int("signal", signo));
-	deliver(self, signo);
+	deliver_from(self, signo, "kernel", (pid_t)info->ssi_pid, info->ssi_uid);
 }
 
 static void on_channel_signal(struct channel_client *client, int signo)
@@ -156,8 +170,7 @@ static void on_file_signal(struct inbox *inbox, int signo)
 	struct emissary *self =
 		(struct emissary *)((char *)inbox - offsetof(struct emissary, inbox));
 
-	log_debug(&self->role->log, "Received signal through the file", log_int("signal", signo));
-	deliver(self, signo);
+	deliver_from(self, signo, "file", 0, (uid_t)-1);
 }
 
 static void take_signal_file(struct emissary *self)

@@ -24,6 +24,7 @@ struct ready {
 	int64_t started_ms;
 	enum ready_verdict verdict;
 	bool is_over;
+	int failure; /* errno: why there is no looking at it */
 	char reason[ERROR_MESSAGE_MAX];
 };
 
@@ -75,6 +76,12 @@ static void look(struct ready *ready)
 
 	snprintf(path, sizeof(path), "%s/" FILES_STATUS_NAME, ready->root);
 	is_there = lstat(path, &st) == 0;
+	/* Not to be there yet is what it may be; anything else will not get better. */
+	if (!is_there && errno != ENOENT) {
+		ready->failure = errno;
+		ready->is_over = true;
+		return;
+	}
 	if (is_there)
 		age_ms = file_age_ms(&st);
 	/* Replaced between the two calls: the next look will tell. */
@@ -111,6 +118,8 @@ static int await(struct ready *ready, struct event_loop *loop, const char *root,
 	look(ready);
 	if (event_loop_wait(loop, &ready->is_over) < 0)
 		return event_loop_cancelled_error(err);
+	if (ready->failure)
+		return error_errno(err, -ready->failure, "look at %s/" FILES_STATUS_NAME, root);
 	if (ready->verdict == READY_FAILED)
 		return error_set(err, -EPROTO, "supervisor reported pre-main failure: %s",
 				 ready->reason);

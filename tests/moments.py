@@ -42,10 +42,13 @@ SHORTEST_GRACE = 0.25
 # Where that would be too close to something else: packing, on a busy machine, or the last report.
 LONG_GRACE = 12
 DEADLINE = 5
+# Where the moment has to be seen before it passes, and where main is killed ten seconds after it.
+LATE_DEADLINE = 15
 # Looking for leaks takes a process whole seconds on a busy machine, and other tests do it.
 ENVIRONMENT = {"*": {"ASAN_OPTIONS": "detect_leaks=0"}}
-# These come by themselves.
+# These come by themselves, but what is held up has to be there in time.
 UNOBSERVED = {"deadline", "disk full"}
+LATE = {"collecting"}
 RESULTS = "/workflowtaskresults"
 
 
@@ -63,12 +66,16 @@ class Scene:
 class Stage:
     """What scenes are made of: the servers, a directory, things that are closed afterwards."""
 
-    def __init__(self, lab: Lab, directory: Path, stack: ExitStack, grace: int, event: str):
+    def __init__(
+        self, lab: Lab, directory: Path, stack: ExitStack, grace: int, moment: str, event: str
+    ):
         self.lab = lab
         self.directory = directory
         self.stack = stack
         self.grace = grace
-        self.is_observed = event not in UNOBSERVED  # somebody waits until the moment is there
+        # Somebody waits until the moment is there.
+        self.is_observed = event not in UNOBSERVED or event == "deadline" and moment in LATE
+        self.fills_disk = event == "disk full"
 
     def proxy(self, bytes_per_s: int, verb: str, path: str = "") -> FaultProxy:
         proxy = self.stack.enter_context(FaultProxy(self.lab.s3.address))
@@ -188,6 +195,9 @@ def pause_before(stage: Stage) -> Scene:
 
 
 def command_running(stage: Stage) -> Scene:
+    if stage.fills_disk:
+        script = "echo ready; head -c 4000000 /dev/zero; echo over"
+        return Scene(with_outputs(stage, script, archive_logs=True).pod, says_ready)
     step = with_outputs(stage, "echo ready; exec sleep 100")
     return Scene(step.pod, says_ready)
 
@@ -345,12 +355,26 @@ def command_out_of_memory(runner: PodRunner, scene: Scene) -> None:
 
 
 def nothing(_runner: PodRunner, _scene: Scene) -> None:
-    """The deadline comes by itself."""
+    """It comes by itself."""
+
+
+def deadline(runner: PodRunner, _scene: Scene) -> None:
+    """It comes by itself. A pod whose main never came is deleted when `wait` has ended."""
+    aux = "wait" if "wait" in runner.containers else "supervisor"
+
+    def has_passed() -> bool:
+        is_over = runner.containers[aux].state == "terminated"
+        return is_over or "The deadline has passed" in runner.log(aux)
+
+    wait_until_seen(has_passed, "the deadline", 2 * LATE_DEADLINE)
+    if runner.containers["main"].state == "waiting":
+        assert runner.wait_state(aux, "terminated", 2 * LATE_DEADLINE)
+        runner.stop()
 
 
 EVENTS: dict[str, Callable[[PodRunner, Scene], None]] = {
     "stop": stop,
-    "deadline": nothing,
+    "deadline": deadline,
     "kubelet": kubelet,
     "shutdown": shutdown,
     "oom": out_of_memory,
@@ -362,11 +386,14 @@ EVENTS: dict[str, Callable[[PodRunner, Scene], None]] = {
 BINARY = Path(os.environ.get("ARGOEXEC", ROOT / "build/argoexec"))
 
 # The volume that a moment writes into, and a size that is too small for what is still to come.
+BINARY_KIB = BINARY.stat().st_size // 1024
 SMALL_DISKS = {
     "init loading": ("input-artifacts", "64k"),
     "init unpacking": ("input-artifacts", "64k"),
+    "supervisor loading": ("input-artifacts", "64k"),
+    "command running": ("var-run-argo", f"{BINARY_KIB + 1000}k"),
     "collecting": ("var-run-argo", "28m"),
-    "handed over": ("var-run-argo", f"{BINARY.stat().st_size // 1024 + 1000}k"),
+    "handed over": ("var-run-argo", f"{BINARY_KIB + 1000}k"),
     "saving": ("tmp-dir-argo", "4k"),
 }
 LONG = {
@@ -379,12 +406,13 @@ LONG = {
 # --- pods -----------------------------------------------------------------------------------------
 
 
-def with_outputs(stage: Stage, script: str, *artifacts: Json) -> Step:
+def with_outputs(stage: Stage, script: str, *artifacts: Json, archive_logs: bool = False) -> Step:
     """A step that writes the artifact `o` into its own file system, and then does SCRIPT."""
     step = Step(
         stage.lab,
         f"printf early >/tmp/o; {script}",
         artifacts=[artifact("o", "/tmp/o", archive=NONE), *artifacts],
+        archive_logs=archive_logs,
         grace=stage.grace,
     )
     return step
@@ -434,8 +462,8 @@ def set_template(pod: Json, template: Json) -> None:
     set_variable(pod, "ARGO_TEMPLATE", json.dumps(template))
 
 
-def in_seconds(seconds: float) -> str:
-    when = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=seconds)
+def at(seconds: float) -> str:
+    when = datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
     return when.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -478,19 +506,21 @@ def play(lab: Lab, moment: str, event: str, directory: Path) -> Left:
     """Runs one cell."""
     with ExitStack() as stack:
         grace = LONG_GRACE if event in LONG.get(moment, set()) else GRACE
-        stage = Stage(lab, directory, stack, grace, event)
+        stage = Stage(lab, directory, stack, grace, moment, event)
         scene = MOMENTS[moment](stage)
         if event == "disk full":
             stage.small_disk(scene.pod, *SMALL_DISKS[moment])
+        passes = 0.0
         if event == "deadline":
-            set_variable(scene.pod, "ARGO_DEADLINE", in_seconds(DEADLINE))
+            passes = time.time() + (LATE_DEADLINE if moment in LATE else DEADLINE)
+            set_variable(scene.pod, "ARGO_DEADLINE", at(passes))
         runner = stack.enter_context(
             lab.runner(scene.pod, volumes_dir=str(directory), env_overrides=ENVIRONMENT)
         )
         runner.start()
         if stage.is_observed:
             wait_until_seen(lambda: scene.is_there(runner), f"{moment}: {runner.log('main')}")
-        started = time.time()
+        started = max(time.time(), passes)
         EVENTS[event](runner, scene)
         if stage.is_observed and event != "shutdown":
             scene.let_go()

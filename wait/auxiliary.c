@@ -22,11 +22,15 @@ static void on_signal(struct signals *signals, const struct signalfd_siginfo *in
 
 	if (signo != SIGTERM && signo != SIGINT && signo != SIGQUIT && signo != SIGHUP)
 		return;
-	log_debug(self->log, "Asked to finish up", log_int("signal", signo));
 	if (self->is_before_main)
 		event_loop_cancel(self->loop);
-	mains_finish_up(&self->mains);
+	mains_finish_up(&self->mains, (pid_t)info->ssi_pid, info->ssi_uid);
 	reporting_terminate(&self->reporting);
+	/* The controller asks after every step, and again: that is told once. */
+	log_at(self->log, self->was_asked ? LOG_DEBUG : LOG_INFO, "Asked to finish up",
+	       log_int("signal", signo), log_int("pid", info->ssi_pid),
+	       log_int("uid", info->ssi_uid));
+	self->was_asked = true;
 }
 
 static struct auxiliary *of_mains(struct mains *mains)

@@ -43,6 +43,7 @@ struct auxiliary {
 	struct error standing;
 	struct error lost; /* the part of it about wrappers: goes before an error, too */
 	/* The main containers have not been let go yet: SIGTERM, and their own end, cancel the loop. */
+	bool was_asked; /* to finish up */
 	bool is_before_main;
 };
 

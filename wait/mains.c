@@ -109,8 +109,13 @@ static void deliver(void *context, size_t i, int signo)
 static void ask(struct mains *mains, const size_t *i, int signo, int64_t grace_ms,
 		enum termination_source source)
 {
+	bool is_by_pod = source == TERMINATION_BY_POD;
 	struct termination_request request = {
-		.signo = signo, .grace_ms = grace_ms, .source = source, .uid = (uid_t)-1
+		.signo = signo,
+		.grace_ms = grace_ms,
+		.source = source,
+		.uid = is_by_pod ? mains->asker_uid : (uid_t)-1,
+		.pid = is_by_pod ? mains->asker_pid : 0,
 	};
 
 	terminator_ask(&mains->terminator, &request, i, 1, NULL);
@@ -221,7 +226,7 @@ static void on_give_up(struct event_timer *timer)
 	stop_waiting(mains);
 }
 
-void mains_finish_up(struct mains *mains)
+void mains_finish_up(struct mains *mains, pid_t pid, uid_t uid)
 {
 	int64_t grace = mains->grace_ms;
 	int64_t saving = grace / 5 > SAVING_MS_MIN ? grace / 5 : SAVING_MS_MIN;
@@ -231,6 +236,8 @@ void mains_finish_up(struct mains *mains)
 	if (saving > grace / 2)
 		saving = grace / 2;
 	mains->is_finishing = true;
+	mains->asker_pid = pid;
+	mains->asker_uid = uid;
 	event_timer_set(&mains->kill, grace - saving);
 	event_timer_set(&mains->give_up, grace - reporting_reserve_ms(grace));
 	/* Nobody waits for what comes from now on: it shall not begin. */

@@ -61,6 +61,8 @@ struct mains {
 	void (*on_change)(struct mains *mains, size_t i);
 	struct terminator terminator; /* of template->containers */
 	bool is_finishing;
+	pid_t asker_pid; /* who sent that SIGTERM */
+	uid_t asker_uid;
 	bool is_done; /* is_over, or they are not waited for any more */
 	bool is_over; /* none is unseen or alive */
 };
@@ -71,8 +73,9 @@ int mains_init(struct mains *mains, struct event_loop *loop, const struct templa
 	       struct error *err);
 void mains_done(struct mains *mains);
 
-/* SIGTERM was received: see above. Asking again changes nothing. */
-void mains_finish_up(struct mains *mains);
+/* SIGTERM was received, from that process (0: of another namespace): see above. Asking again changes
+ * nothing. */
+void mains_finish_up(struct mains *mains, pid_t pid, uid_t uid);
 
 /* After a wait that was given up: waits on for the wrappers that still live, ten minutes at most.
  * True if all have ended. */

@@ -102,7 +102,8 @@ static bool prepare_main(struct supervisor *self)
 	if (r == 0)
 		return true;
 	if (event_loop_is_cancelled(auxiliary->loop)) {
-		error_set(&err, -ECANCELED, "stopped before the inputs were loaded");
+		error_set(&err, -ECANCELED, "%s before the inputs were loaded",
+			  auxiliary->standing.code ? auxiliary->standing.message : "stopped");
 		event_loop_resume(auxiliary->loop);
 	}
 	auxiliary_note(auxiliary, "Failed before main", &err);

@@ -118,6 +118,24 @@ def test_a_second_signal_after_a_direct_one() -> None:
 
 
 @in_room
+def test_who_asked_is_told_once() -> None:
+    """Repeated, it is no news; SIGKILL after something milder is."""
+    with recording(stderr=subprocess.PIPE) as (process, wrapper):
+        for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGTERM, signal.SIGINT):
+            os.kill(wrapper, number)
+            assert int(process.stdout.readline()) == number
+        pick_up(9)
+        log = process.stderr.read().decode()
+        assert process.wait(10) == 137
+    said = [line.partition("msg=")[2] for line in log.splitlines() if "Received signal" in line]
+    assert [line.partition(" argo=")[0] for line in said] == [
+        f'"Received signal" signal=15 source=kernel pid={os.getpid()} uid=0',
+        '"Received signal" signal=9 source=file pid=0 uid=-1',
+    ], log
+    assert "time=" in log
+
+
+@in_room
 def test_signals_by_file() -> None:
     with recording() as (process, _wrapper):
         for text in ("15", " 2\n", "32", "33", "1", "15"):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.lab import ROOT, Lab
-from tests.moments import EVENTS, MOMENTS, Left, play
+from tests.moments import EVENTS, MOMENTS, SMALL_DISKS, Left, play
 
 # Pods mostly wait: for their grace period, for a slow store.
 PODS_AT_A_TIME = 6
@@ -91,10 +91,10 @@ def test_row(row: Row, played: dict[str, Future[Left]], session_lab: Lab) -> Non
         found, allowed = getattr(ours, name), expected.split(" or ")
         is_right = any(a in found for a in allowed) if name == "message" else found in allowed
         assert is_right, f"{name}: {found!r}, not {expected!r}; {about}"
-    assert_rules(left, session_lab, about)
+    assert_rules(row, left, session_lab, about)
 
 
-def assert_rules(left: Left, lab: Lab, about: str) -> None:
+def assert_rules(row: Row, left: Left, lab: Lab, about: str) -> None:
     """What holds in every row."""
     containers = left.run.result.containers
     stored = lab.objects()
@@ -111,8 +111,10 @@ def assert_rules(left: Left, lab: Lab, about: str) -> None:
     assert left.label() in ("true", "–") or aux.exit_code == 137, about
     for container in containers.values():
         assert container.exit_code != 64 or container.message, about
-    # A supervisor that has died is noticed after 30 s of silence, everything else within the grace.
-    assert left.seconds < (45 if containers.get("supervisor") else 15), about
+    # A supervisor that has died is noticed after 30 s of silence, everything else within the grace;
+    # after a deadline main has ten seconds more, be it that it still comes.
+    never_came = (row.moment, row.event) == ("image missing", "deadline")
+    assert left.seconds < (45 if containers.get("supervisor") else 25 if never_came else 15), about
 
 
 def test_the_table_is_whole() -> None:
@@ -123,3 +125,7 @@ def test_the_table_is_whole() -> None:
     always = {"stop", "kubelet", "shutdown", "oom"}
     for moment in MOMENTS:
         assert always <= {row.event for row in ROWS if row.moment == moment}, moment
+    # What does not apply is named: who has not begun, or has ended, has no deadline.
+    assert {row.moment for row in ROWS if row.event == "disk full"} == set(SMALL_DISKS)
+    no_deadline = {"init loading", "init unpacking", "main cannot start", "reporting", "sidecar left"}
+    assert {row.moment for row in ROWS if row.event == "deadline"} == set(MOMENTS) - no_deadline

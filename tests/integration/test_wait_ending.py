@@ -242,6 +242,8 @@ def test_sigterm_is_bounded_by_the_grace_period(lab: Lab, grace: int) -> None:
     assert containers["main"].exit_code == 137
     assert containers["wait"].exit_code == 0
     assert step.outputs()["parameters"][0]["value"] == "v"
+    requests = [line for line in containers["wait"].log.splitlines() if "source=pod" in line]
+    assert len(requests) == 1 and "signal=9" in requests[0], containers["wait"].log
 
 
 def test_a_short_grace_period_is_no_kill(lab: Lab) -> None:
@@ -274,6 +276,7 @@ def test_a_storm_of_signals_during_an_upload(lab: Lab) -> None:
                     runner.signal("wait", number)
             containers = ended(step, runner)
     assert containers["wait"].exit_code == 0, containers["wait"].log
+    assert containers["wait"].log.count("Asked to finish up") == 1
     assert lab.objects(step.prefix) == {step.key("f"): 3000000}
     assert [a["name"] for a in step.outputs()["artifacts"]] == ["a"]
 

@@ -110,13 +110,13 @@ static void test_finishing_up(void **state)
 	mains.on_lost = note_lost;
 	connect_as(&a, "a");
 	run();
-	mains_finish_up(&mains);
+	mains_finish_up(&mains, 0, 0);
 	assert_false(mains.is_done);
 	assert_int_equal(access(scratch_path("ctr/a/signal"), F_OK), -1);
 	assert_string_equal(scratch_read("ctr/b/signal"), "15");
 	assert_int_equal(unlink(scratch_path("ctr/b/signal")), 0);
 	/* A second request changes nothing. */
-	mains_finish_up(&mains);
+	mains_finish_up(&mains, 0, 0);
 	assert_int_equal(access(scratch_path("ctr/b/signal"), F_OK), -1);
 	channel_client_done(&a);
 	run();
@@ -137,7 +137,7 @@ static void test_late_wrapper(void **state)
 	start(1);
 	connect_as(&a, "a");
 	run();
-	mains_finish_up(&mains);
+	mains_finish_up(&mains, 0, 0);
 	assert_int_equal(event_loop_wait(loop, &mains.is_done), 0);
 	assert_false(mains.is_over);
 	assert_int_equal(mains_count(&mains, MAIN_ALIVE), 1);
@@ -241,7 +241,7 @@ static void test_endless_grace(void **state)
 	start(ENVIRONMENT_GRACE_MAX_S);
 	connect_as(&a, "a");
 	run();
-	mains_finish_up(&mains);
+	mains_finish_up(&mains, 0, 0);
 	run();
 	assert_false(mains.is_done);
 	channel_client_done(&a);
