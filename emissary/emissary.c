@@ -1,5 +1,6 @@
 #include "emissary/emissary.h"
 
+#include "emissary/asked.h"
 #include "emissary/attempts.h"
 #include "emissary/companions.h"
 #include "emissary/directory.h"
@@ -52,7 +53,7 @@ struct emissary {
 	struct companions mains; /* for a sidecar: whom it serves */
 	struct event_timer sidecar_kill;
 	int stopped_by; /* the first signal that asked for the end; 0 = none */
-	bool is_kill_asked; /* SIGKILL, the last word, was asked for */
+	struct asked asked; /* by whom, and for SIGKILL */
 	int dependency_code; /* of the dependency that failed; else 0 */
 	bool is_watching;
 	bool was_connected; /* `wait` is or has been there */
@@ -84,7 +85,6 @@ static void deliver(struct emissary *self, int signo)
 		/* Ends whatever is waited for before, between or after runs of the command. */
 		event_loop_cancel(self->loop);
 	}
-	self->is_kill_asked |= signo == SIGKILL;
 	if (signo == SIGWINCH)
 		terminal_resize(&self->run.terminal);
 	run_signal(&self->run, signo);
@@ -93,17 +93,19 @@ static void deliver(struct emissary *self, int signo)
 				 clock_now_ms() + (signo == SIGKILL ? 0 : output_ms(self)));
 }
 
-/* Who asked for the end is told once, and once more if it comes to SIGKILL. (What comes through the
- * channel was told by `wait`.) Afterwards: a log that nobody reads takes a second for it. */
-static void deliver_from(struct emissary *self, int signo, const char *source, pid_t pid, uid_t uid)
+/* (What comes through the channel was told by `wait`.) */
+static void deliver_from(struct emissary *self, int signo, const char *source, pid_t pid,
+			 int64_t uid)
 {
-	bool is_news = ends_a_step(signo) &&
-		       (!self->stopped_by || (signo == SIGKILL && !self->is_kill_asked));
+	struct asked_request request = {
+		.signo = signo, .source = source, .pid = pid, .uid = uid
+	};
 
 	deliver(self, signo);
-	log_at(&self->role->log, is_news ? LOG_INFO : LOG_DEBUG, "Received signal",
-	       log_int("signal", signo), log_string("source", source), log_int("pid", pid),
-	       log_int("uid", uid == (uid_t)-1 ? -1 : (int64_t)uid));
+	if (ends_a_step(signo))
+		asked_note(&self->asked, &self->role->log, &request);
+	else
+		log_debug(&self->role->log, "Received signal", log_int("signal", signo));
 }
 
 static void on_signal(struct signals *signals, const struct signalfd_siginfo *info)
@@ -170,7 +172,7 @@ static void on_file_signal(struct inbox *inbox, int signo)
 	struct emissary *self =
 		(struct emissary *)((char *)inbox - offsetof(struct emissary, inbox));
 
-	deliver_from(self, signo, "file", 0, (uid_t)-1);
+	deliver_from(self, signo, "file", 0, -1);
 }
 
 static void take_signal_file(struct emissary *self)
@@ -317,6 +319,7 @@ static int run_once(struct emissary *self, bool is_first, int *ret_code, struct 
 	if (r < 0)
 		return error_prefix(err, r, "failed to start command");
 	*ret_code = child_status_code(&self->run.status);
+	asked_tell(&self->asked, &self->role->log);
 	log_info(&self->role->log, "sub-process exited", log_int("exitCode", *ret_code));
 	return 0;
 }
@@ -456,6 +459,7 @@ static int fail(struct emissary *self, const struct error *err)
 		code = 128 + self->stopped_by;
 	else if (was_stopped(self->dependency_code))
 		code = self->dependency_code;
+	asked_tell(&self->asked, &self->role->log);
 	failure_report(self->role, err);
 	return code;
 }

@@ -84,7 +84,7 @@ static bool is_left_out(const struct stage *stage, const struct saving_item *ite
 {
 	if (!item->artifact) {
 		if (item->error.code == -ENOENT)
-			log_warn(stage->log, "Left out the log of a container that never ran",
+			log_warn(stage->log, "Left out the log of a container that has none",
 				 log_string("containerName", item->name));
 		return item->error.code == -ENOENT;
 	}

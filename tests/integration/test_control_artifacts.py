@@ -223,3 +223,43 @@ def test_terminate_before_main_has_come(lab: Lab, tmp_path: Path) -> None:
         until(lambda: "Failed before main" in runner.log("supervisor"))
         may_start.set()
         check_stopped(runner, tmp_path, started)
+
+
+def test_a_heartbeat_while_inputs_are_loaded(lab: Lab, tmp_path: Path) -> None:
+    """Wrappers take a supervisor for dead that has not written for 30 s: it writes every 5 s."""
+    status = tmp_path / "var-run-argo/status"
+    with loading(lab, tmp_path) as (runner, control):
+        until(lambda: loaded_half(control))
+        first = status.stat()
+        assert status.read_text() == "RUNNING\n" and first.st_mode & 0o777 == 0o644
+        until(lambda: status.stat().st_mtime_ns != first.st_mtime_ns)
+        second = status.stat()
+        assert status.read_text() == "RUNNING\n"
+        # Two beats, or the first word and a beat.
+        assert 4 < second.st_mtime - first.st_mtime < 15
+        assert second.st_ino != first.st_ino  # replaced as a whole
+        assert runner.containers["main"].state == "running"
+        control.terminate()
+        runner.wait(20)
+    assert status.read_text().startswith("FAILED\nstopped before the inputs were loaded")
+
+
+def test_nobody_can_be_told(lab: Lab, tmp_path: Path) -> None:
+    """Something else lies in the place of `status`: main does not run, and nobody waits for ever."""
+
+    def before(container: str) -> None:
+        if container == "supervisor":
+            inside = tmp_path / "var-run-argo/status/inside"
+            inside.mkdir(parents=True)
+            then = time.time() - 60
+            os.utime(inside.parent, (then, then))
+
+    (pod,) = recorded_pods("initless-hello-world")
+    with lab.runner(lab.adapt(pod), volumes_dir=str(tmp_path), before_start=before) as runner:
+        runner.start()
+        containers = runner.wait(30).containers
+    assert containers["main"].exit_code == 65
+    assert "supervisor presumed dead" in containers["main"].message
+    assert containers["supervisor"].exit_code == 64
+    assert "var/run/argo/status" in containers["supervisor"].message
+    assert "hello" not in containers["main"].log

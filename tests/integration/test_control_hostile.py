@@ -294,6 +294,9 @@ def test_a_thousand_idle_connections(fresh: Control) -> None:
         started = time.monotonic()
         while len(crowd) < 1000:
             crowd.append(plain())
+        # The first one too many.
+        first = crowd[limit].recv(65536)
+        assert first == b"" or parse(first).status == 503
         print(f"1000 connections in {time.monotonic() - started:.2f} s")
         refused = crowd[500].recv(65536)
         assert refused == b"" or parse(refused).status == 503

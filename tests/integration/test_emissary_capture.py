@@ -132,6 +132,27 @@ def test_a_reader_that_stalls_loses_nothing() -> None:
 
 
 @in_room
+def test_a_reader_of_stderr_that_stalls_loses_nothing() -> None:
+    """Our own lines go the same way: they come after what the command wrote, not into it."""
+    archive_logs()
+    read_fd, write_fd = os.pipe()
+    script = "head -c 1000000 /dev/zero >&2; echo last >&2; echo out; exit 7"
+    with start("sh", "-c", script, stdout=subprocess.DEVNULL, stderr=write_fd) as process:
+        os.close(write_fd)
+        time.sleep(3)
+        assert process.poll() is None
+        with os.fdopen(read_fd, "rb") as reader:
+            seen = reader.read()
+        assert process.wait(10) == 7
+    wanted = bytes(1000000) + b"last\n"
+    start_of_it = seen.index(b"\0")
+    assert seen[start_of_it : start_of_it + len(wanted)] == wanted
+    assert b"sub-process exited" in seen[start_of_it + len(wanted) :]
+    # Two streams: in which order they were kept is open.
+    assert kept("combined").replace(b"out\n", b"") == wanted
+
+
+@in_room
 def test_what_a_dead_command_wrote_waits_for_a_slow_reader() -> None:
     """It fits into the pipes, so the command is gone long before anybody reads."""
     read_fd, write_fd = os.pipe()
@@ -225,6 +246,20 @@ def test_an_orphan_does_not_delay_the_end(which: str, is_captured: bool) -> None
     assert exit_code() == "8"
     if is_captured:
         assert b"mine\n" in kept()
+
+
+@pytest.mark.parametrize("stream", [1, 2])
+@in_room
+def test_an_orphan_that_holds_one_stream(stream: int) -> None:
+    """Of an archived log: the other one has ended, and this one gets its 100 ms."""
+    archive_logs()
+    other = 3 - stream
+    script = f"sleep 60 {other}>/dev/null & echo out; echo err >&2; date +%s.%N >/tmp/end; exit 8"
+    result = run("bash", "-c", script)
+    delay = time.time() - float(Path("/tmp/end").read_text())
+    assert (result.returncode, result.stdout) == (8, b"out\n")
+    assert 0.09 < delay < 0.5, f"{delay} s"
+    assert sorted(kept("combined").split()) == [b"err", b"out"]
 
 
 @in_room

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import stat
@@ -128,11 +129,36 @@ def test_who_asked_is_told_once() -> None:
         log = process.stderr.read().decode()
         assert process.wait(10) == 137
     said = [line.partition("msg=")[2] for line in log.splitlines() if "Received signal" in line]
-    assert [line.partition(" argo=")[0] for line in said] == [
+    assert [line.partition(" ago=")[0] for line in said] == [
         f'"Received signal" signal=15 source=kernel pid={os.getpid()} uid=0',
         '"Received signal" signal=9 source=file pid=0 uid=-1',
     ], log
     assert "time=" in log
+
+
+@in_room
+def test_a_log_that_is_full_holds_up_no_signal() -> None:
+    """Who asked is told when it is read again, with how long ago that was."""
+    read_fd, write_fd = os.pipe()
+    with recording(last=40, stderr=write_fd) as (process, wrapper):
+        os.set_blocking(write_fd, False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(write_fd, b"x" * 4096)
+        os.set_blocking(write_fd, True)
+        os.close(write_fd)
+        began = time.monotonic()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+            os.kill(wrapper, number)
+            assert int(process.stdout.readline()) == number
+        assert time.monotonic() - began < 0.9  # a line would be given a second
+        with os.fdopen(read_fd, "rb") as reader:
+            reader.read(65536)
+            os.kill(wrapper, 40)
+            log = reader.read().decode()
+        assert recorded(process) == [40]
+    assert re.findall(r"signal=15 source=kernel pid=\d+ uid=0 ago=([\d.]+m?s)", log), log
+    assert log.count("Received signal") == 1
 
 
 @in_room

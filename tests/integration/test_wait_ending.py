@@ -154,6 +154,35 @@ def test_files_of_a_wrong_kind(lab: Lab, what: str) -> None:
 # --- main's end -----------------------------------------------------------------------------------
 
 
+EVERYTHING = {
+    "deleted": "rm -rf /var/run/argo/* /var/run/argo/.[!.]*",
+    "replaced": """cd /var/run/argo; for f in * ctr/main/*; do
+        rm -rf $f; mkdir -p $(dirname $f); mkfifo $f || mkdir -p $f; done""",
+}
+
+
+@pytest.mark.parametrize("how", EVERYTHING)
+@pytest.mark.parametrize("is_stopped", [False, True])
+def test_everything_in_the_shared_directory(lab: Lab, how: str, is_stopped: bool) -> None:
+    """Binary, template, sockets, files: main has what it has, `wait` still sees how it ends, and a
+    stop, which nobody can execute in main any more, reaches it through `wait`."""
+    last = "exec sleep 100" if is_stopped else "exit 7"
+    script = f"printf v >/tmp/o; echo said; {EVERYTHING[how]}; echo ready; {last}"
+    artifacts = [artifact("o", "/tmp/o", archive=NONE)]
+    step = Step(lab, script, artifacts=artifacts, archive_logs=True, grace=4)
+    with step.runner(controller=is_stopped) as runner:
+        running(runner)
+        if is_stopped:
+            runner.controller_stop()
+        containers = ended(step, runner)
+    assert containers["main"].exit_code == (137 if is_stopped else 7), containers["main"].log
+    assert lab.get(step.key("o")) == b"v"
+    assert label_of(step.history()[-1]) == "true"
+    # The log's copy has gone with the rest, which is said; nothing else is lost.
+    assert containers["wait"].exit_code == 0, containers["wait"].log
+    assert "Left out the log of a container that has none" in containers["wait"].log
+
+
 def test_a_wrapper_that_is_killed(lab: Lab) -> None:
     """As the kernel does it when memory runs out: no exit code, yet known at once."""
     step = Step(lab, "echo ready; sleep 100")
