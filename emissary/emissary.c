@@ -97,9 +97,7 @@ static void deliver(struct emissary *self, int signo)
 static void deliver_from(struct emissary *self, int signo, const char *source, pid_t pid,
 			 int64_t uid)
 {
-	struct asked_request request = {
-		.signo = signo, .source = source, .pid = pid, .uid = uid
-	};
+	struct asked_request request = { .signo = signo, .source = source, .pid = pid, .uid = uid };
 
 	deliver(self, signo);
 	if (ends_a_step(signo))

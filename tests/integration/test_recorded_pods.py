@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import tarfile
 from collections.abc import Callable
 from typing import Any
@@ -24,6 +25,7 @@ from tests.lab import (
 from tests.pod import DEADLINE_MESSAGE
 from tests.scenario import wait_until_seen
 from tests.servers.ports import free_port
+from tests.servers.scripted import Scripted, answer
 
 CASES = [
     "archives",
@@ -160,6 +162,25 @@ def test_archives_hold_what_main_wrote(lab: Lab) -> None:
     for path in ("f-tgz", "f-none", "d-tgz", "d-none", "d-zip", "d-tar0"):
         assert path in log
     assert gen.result.phase == use.result.phase == "Succeeded"
+
+
+def test_inputs_without_init_container(lab: Lab) -> None:
+    """The template itself, a web server and nobody give the inputs, all at a time. The server of the
+    record told its visitors about themselves; this one has a fixed text."""
+    (pod,) = recorded_pods("initless-raw-and-http-artifacts")
+    with Scripted([answer(b"from the web\n")]) as server:
+        text = json.dumps(pod).replace("httpbin:9100", server.endpoint)
+        run = lab.run(lab.adapt(json.loads(text)))
+    (outcome,) = recorded_outcome("initless-raw-and-http-artifacts").values()
+    assert run.result.outcome() == outcome, run.result.table()
+    (theirs,) = recorded_results("initless-raw-and-http-artifacts").values()
+    assert versions(without_early_reports(run.history)) == versions(theirs)
+    assert server.requests[0][0] == "GET /get?x=1 HTTP/1.1" and "x-a: b" in server.requests[0]
+    log = lab.get("raw-and-http-artifacts-4tfwx/raw-and-http-artifacts-4tfwx/main.log").decode()
+    assert log.endswith("from raw\nfrom the web\n")
+    links = dict(re.findall(r" (\S+) -> (\S+)$", log, re.M))
+    inputs = "/argo/inputs/artifacts"
+    assert links == {"raw": f"{inputs}/raw", "web.json": f"{inputs}/web"}
 
 
 def test_logs_of_the_user(lab: Lab) -> None:
