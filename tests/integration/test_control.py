@@ -32,6 +32,7 @@ from tests.control import (
 from tests.lab import ROOT, Lab
 from tests.layout import pod_for
 from tests.pod import PodRunner
+from tests.servers.fault_proxy import FaultProxy
 
 @contextmanager
 def pod(
@@ -247,6 +248,48 @@ def test_metrics(running: Control) -> None:
     assert after['argoexec_acknowledgement_seconds_bucket{le="+Inf"}'] == 1
     assert after["argoexec_refused_requests_total"] == 1
     assert after["argoexec_uptime_seconds"] > before["argoexec_uptime_seconds"]
+
+
+@pytest.mark.parametrize("script, outcome", [(POLITE, "ended"), (STUBBORN, "killed")])
+def test_metrics_of_the_end(lab: Lab, script: str, outcome: str) -> None:
+    """Seen while what main left is uploaded; containers that nobody asked for are not counted."""
+    out = {"name": "o", "path": "/tmp/o", "archive": {"none": {}}, "s3": {"key": "control/o"}}
+    with FaultProxy(lab.s3.address) as proxy:
+        proxy.faults.add(verb="PUT", path="/", action={"kind": "rate", "bytes_per_s": 500_000})
+        script = f"head -c 2000000 /dev/zero >/tmp/o; {script}"
+        text = template(lab, script, [out], endpoint=proxy.endpoint)
+        with serving(lab, pod_for(text, "wf", "wf-control")) as (runner, control):
+            counted = {
+                f'argoexec_terminated_containers_total{{source="{source}",outcome="{how}"}}': 0
+                for source in ("control", "file", "deadline", "pod")
+                for how in ("ended", "killed")
+            }
+            assert counted.items() <= metrics(control).items()
+            assert control.terminate(graceSeconds=60 if outcome == "ended" else 0).status == 202
+            control.wait_for("state", "ended")
+            counted[f'argoexec_terminated_containers_total{{source="control",outcome="{outcome}"}}'] = 1
+            samples = metrics(control)
+            assert counted.items() <= samples.items()
+            assert samples['argoexec_containers{state="ended"}'] == 1
+            end(runner)
+
+
+def test_whose_request_it_was(lab: Lab) -> None:
+    """As the kernel says, in the log and in the status."""
+    manifest = pod_for(template(lab, STUBBORN), "wf", "wf-control")
+    main = next(c for c in manifest["spec"]["containers"] if c["name"] == "main")
+    main["securityContext"] = {"runAsUser": 1234}
+    with serving(lab, manifest) as (runner, control):
+        words = ["/var/run/argo/argoexec", "signal", "TERM"]
+        assert runner.exec("main", words).code == 0
+        assert control.wait_for("termination", "term sent")["request"]["uid"] == 1234
+        control.terminate(signal=9)
+        assert end(runner) == 137
+        lines = [l for l in runner.log("wait").splitlines() if "Termination requested" in l]
+    assert [re.search(r"signal=(\d+) source=control .* uid=(\d+)", l).groups() for l in lines] == [
+        ("15", "1234"),
+        ("9", "0"),
+    ]
 
 
 def test_a_thousand_requests_coalesce(lab: Lab) -> None:
