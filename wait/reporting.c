@@ -14,7 +14,9 @@
  * kept for them. */
 #define RESERVE_MS 1500
 
+/* Between early reports: the first, and, since nobody waits for them in peace, the longest. */
 #define EARLY_PAUSE_MS 1000
+#define EARLY_PAUSE_MAX_MS 30000
 
 int64_t reporting_reserve_ms(int64_t grace_ms)
 {
@@ -49,15 +51,18 @@ static void send_early(struct reporting *reporting)
 
 	if (send(reporting, &err) < 0)
 		log_debug(reporting->log, "Early report", log_error_field(&err));
-	reporting->early_ms = clock_now_ms() + EARLY_PAUSE_MS;
+	reporting->reported_ms = clock_now_ms();
+	if (reporting->pause_ms < EARLY_PAUSE_MAX_MS)
+		reporting->pause_ms *= 2;
 }
 
 static void plan_early(struct reporting *reporting)
 {
-	int64_t left_ms = reporting->early_ms - clock_now_ms();
+	int64_t pause_ms = reporting->is_terminating ? EARLY_PAUSE_MS : reporting->pause_ms;
 
-	if (reporting->is_terminating && reporting->has_captured && reporting->has_news)
-		event_timer_set(&reporting->early, left_ms);
+	if (reporting->has_captured && reporting->has_news && !reporting->is_finished)
+		event_timer_set(&reporting->early,
+				reporting->reported_ms + pause_ms - clock_now_ms());
 }
 
 static void on_early(struct event_timer *timer)
@@ -113,7 +118,6 @@ static void on_reopen(struct event_timer *timer)
 
 	log_info(reporting->log, "Still alive after the grace period: going on");
 	reporting->is_terminating = reporting->is_close_due = false;
-	event_timer_clear(&reporting->early);
 	if (reporting->is_closed)
 		task_result_reopen(reporting->result);
 	reporting->is_closed = false;
@@ -137,7 +141,8 @@ void reporting_terminate(struct reporting *reporting)
 
 void reporting_begin(struct reporting *reporting)
 {
-	reporting->early_ms = clock_now_ms() + EARLY_PAUSE_MS;
+	reporting->reported_ms = clock_now_ms();
+	reporting->pause_ms = EARLY_PAUSE_MS;
 }
 
 void reporting_progress(struct reporting *reporting, const struct ledger_entry *entry)

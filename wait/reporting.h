@@ -1,12 +1,13 @@
 /*
  * What main has left, as far as it is stored, and when the controller is told of it.
  *
- * In peace once, at the end: the outputs, then the label that completes them. SIGTERM may be the
- * beginning of the pod's end (g = its grace period, r = min(1.5 s, g/3)):
+ * In peace at the end: the outputs, then the label that completes them. Before that what is stored
+ * is reported when something is stored that was not reported, 1 s after main's end and then after
+ * pauses of 2, 4, 8, 16, 30, 30 … s, so that a node which dies late has lost little, and one that is
+ * done within a second costs no request more. SIGTERM may be the beginning of the pod's end (g = its
+ * grace period, r = min(1.5 s, g/3)):
  *
- *	at once     what is stored is reported, and then whatever is stored in addition; at most one
- *	            report a second, the first one a second after main's end, since a controller
- *	            sends SIGTERM after every normal step too, and most are done by then
+ *	at once     the pauses are a second, no longer
  *	g − r       the report is completed with what there is, and the termination message names
  *	            what is missing: whoever is killed now has said all
  *	g + r       still alive: the SIGTERM was not a kubelet's. The report is opened again, and
@@ -44,7 +45,7 @@ struct reporting {
 	struct journal *journal; /* what may be reported of it; set by the owner, freed here */
 
 	struct event_timer early, close, reopen;
-	int64_t early_ms; /* no early report before this time */
+	int64_t reported_ms, pause_ms; /* the next early report comes so much later */
 	bool has_captured; /* results and parameters: artifacts are next */
 	bool is_terminating;
 	bool has_news; /* something that is not reported */

@@ -60,15 +60,14 @@ def uploads_for_a_second(runner: PodRunner) -> None:
 
 
 def test_no_kill_follows(lab: Lab, proxy: FaultProxy) -> None:
-    """What is stored is reported at once; the report is completed for the case of a kill; when
-    none has come it is opened again, goes on, and is completed with everything."""
+    """What is stored is reported; the report is completed for the case of a kill; when none has come
+    it is opened again, goes on, and is completed with everything."""
     step = uploading(lab, proxy, grace=2, seconds=5.5)
     with step.runner(controller=False) as runner:
         uploads_for_a_second(runner)
-        assert versions(step) == [("false", [])]
-        runner.signal("wait", 15)
         wait_until_seen(lambda: len(versions(step)) > 1, "the early report", 0.8)
-        assert versions(step)[-1] == ("false", ["small"])
+        assert versions(step) == [("false", []), ("false", ["small"])]
+        runner.signal("wait", 15)
         result = runner.wait(30)
     everything = ["large", "small"]
     assert [v for i, v in enumerate(versions(step)) if v not in versions(step)[:i]] == [
@@ -191,3 +190,32 @@ def test_main_never_starts(lab: Lab, who: str) -> None:
         wait = runner.containers["wait"]
         assert wait.exit_code == 0 and wait.finished - started < 3, wait.log
     assert versions(step)[-1] == ("true", [])
+
+
+def test_each_artifact_is_reported_when_it_is_stored(lab: Lab, proxy: FaultProxy) -> None:
+    """No signal at all: a node that dies while `large` is on its way has lost nothing else. The label
+    says that there is more to come, so the controller waits for it."""
+    step = uploading(lab, proxy, grace=30, seconds=3)
+    with step.runner(controller=False) as runner:
+        runner.start()
+        wait_until_seen(lambda: versions(step)[-1:] == [("false", ["small"])], "the early report")
+        assert runner.containers["wait"].state == "running"
+        result = runner.wait(30)
+    assert result.phase == "Succeeded", result.containers["wait"].log
+    assert versions(step)[1:] == [
+        ("false", ["small"]),
+        ("false", ["large", "small"]),
+        ("true", ["large", "small"]),
+    ]
+
+
+def test_a_node_that_dies_late(lab: Lab, proxy: FaultProxy) -> None:
+    """SIGKILL without a word: what was stored by then is known."""
+    step = uploading(lab, proxy, grace=30, seconds=20)
+    with step.runner(controller=False) as runner:
+        runner.start()
+        wait_until_seen(lambda: versions(step)[-1:] == [("false", ["small"])], "the early report")
+        runner.signal("wait", signal.SIGKILL)
+        assert runner.wait_state("wait", "terminated", 10)
+    assert versions(step)[-1] == ("false", ["small"])
+    assert step.outputs()["parameters"][0]["value"] == "s"
