@@ -110,7 +110,7 @@ class Lab:
 
     def history(self, node: str) -> list[dict[str, Any]]:
         """Every version of a node's task result."""
-        return [event["object"] for event in self.api.store.history(node)]
+        return [event["object"] for event in self.api.history(node)]
 
     def objects(self, prefix: str = "") -> dict[str, int]:
         """Key and size of each stored object."""

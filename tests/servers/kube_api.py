@@ -202,6 +202,10 @@ class KubeApi:
         """Every request since the last clear(), oldest first."""
         return self._server.requests()
 
+    def history(self, name: str) -> list[dict[str, Any]]:
+        """Every event of a task result since the last clear(), with the object after it."""
+        return self.store.history(name)
+
     def clear(self) -> None:
         """Forget objects, history, requests and faults; tokens stay."""
         self.store.clear()

@@ -16,7 +16,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.servers import certs, ports
+from tests.servers import cache, certs, ports
 from tests.servers.proc import Process
 from tests.servers.server import S3Server
 
@@ -25,8 +25,7 @@ MODULE = f"github.com/minio/minio@{VERSION}"
 
 
 def _program() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "tiphys" / f"minio-{VERSION.split('-')[1]}" / "minio"
+    return cache.directory(f"minio-{VERSION.split('-')[1]}") / "minio"
 
 
 def unavailable() -> str:

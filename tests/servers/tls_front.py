@@ -4,6 +4,9 @@
     with TlsFront(swift.address, Path("/tmp/tls")) as front:
         front.endpoint, front.cert.ca
 
+TlsBack is the way back: plain TCP in front of a server that speaks nothing but TLS, for whatever has
+to see or change what is said in between.
+
 Bytes pass unchanged: an S3 signature covers the Host header of the client, which stays what it was.
 Run it: python3 tests/servers/tls_front.py --dir DIR [--listen PORT] HOST:PORT
 """
@@ -15,8 +18,9 @@ import socket
 import ssl
 import sys
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 if __package__ in (None, ""):
@@ -26,26 +30,16 @@ from tests.servers import certs
 from tests.servers.server import Server
 
 BUFFER_BYTES = 1 << 18
+Ends = tuple[ssl.SSLSocket, socket.socket]
 NOT_NOW = (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError)
 
 
-class TlsFront(Server):
+class _Tls(Server, ABC):
     """Listens from the constructor to stop(); also a context manager."""
 
-    scheme = "https"
-
-    def __init__(
-        self,
-        upstream: tuple[str, int],
-        directory: Path,
-        host: str = "127.0.0.1",
-        port: int = 0,
-        names: tuple[str, ...] = certs.LOOPBACK_NAMES,
-    ):
-        self.cert = certs.make(directory, names)
+    def __init__(self, upstream: tuple[str, int], host: str, port: int):
         self.host = host
         self._upstream = upstream
-        self._context = self.cert.server_context()
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -72,17 +66,17 @@ class TlsFront(Server):
 
     def _serve(self, client: socket.socket) -> None:
         try:
-            with (
-                self._context.wrap_socket(client, server_side=True) as tls,
-                socket.create_connection(self._upstream, timeout=10) as plain,
-                self._registered(plain),
-            ):
+            with self._ends(client) as (tls, plain), self._registered(plain):
                 for sock in (tls, plain):
                     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                     sock.setblocking(False)
                 _pump(tls, plain)
         except OSError:
             pass  # a peer that went away or does not trust us, or stop()
+
+    @abstractmethod
+    def _ends(self, client: socket.socket) -> AbstractContextManager[Ends]:
+        """The side that speaks TLS, and the plain one."""
 
     @contextmanager
     def _registered(self, sock: socket.socket) -> Iterator[None]:
@@ -94,6 +88,51 @@ class TlsFront(Server):
         finally:
             with self._lock:
                 self._open.discard(sock)
+
+
+class TlsFront(_Tls):
+    """TLS in front of a plain server."""
+
+    scheme = "https"
+
+    def __init__(
+        self,
+        upstream: tuple[str, int],
+        directory: Path,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        names: tuple[str, ...] = certs.LOOPBACK_NAMES,
+    ):
+        self.cert = certs.make(directory, names)
+        self._context = self.cert.server_context()
+        super().__init__(upstream, host, port)
+
+    @contextmanager
+    def _ends(self, client: socket.socket) -> Iterator[Ends]:
+        with (
+            self._context.wrap_socket(client, server_side=True) as tls,
+            socket.create_connection(self._upstream, timeout=10) as plain,
+        ):
+            yield tls, plain
+
+
+class TlsBack(_Tls):
+    """Plain TCP in front of a server that speaks TLS; CONTEXT says whom to trust."""
+
+    def __init__(
+        self, upstream: tuple[str, int], context: ssl.SSLContext, host: str = "127.0.0.1", port: int = 0
+    ):
+        self._context = context
+        super().__init__(upstream, host, port)
+
+    @contextmanager
+    def _ends(self, client: socket.socket) -> Iterator[Ends]:
+        with (
+            client,
+            socket.create_connection(self._upstream, timeout=10) as sock,
+            self._context.wrap_socket(sock, server_hostname=self._upstream[0]) as tls,
+        ):
+            yield tls, client
 
 
 class _Flow:

@@ -16,7 +16,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tests.servers import ports
+from tests.servers import cache, ports
 from tests.servers.proc import Process
 from tests.servers.server import S3Server
 
@@ -26,8 +26,7 @@ GO_NEEDED = (1, 25)
 
 
 def _cache() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "tiphys" / f"versitygw-{VERSION}"
+    return cache.directory(f"versitygw-{VERSION}")
 
 
 def unavailable() -> str:
@@ -45,15 +44,15 @@ def unavailable() -> str:
 
 def build() -> Path:
     """The path of the program, built if it is not yet there; RuntimeError if that fails."""
-    cache = _cache()
-    program = cache / "versitygw"
+    place = _cache()
+    program = place / "versitygw"
     if program.exists():
         return program
-    cache.mkdir(parents=True, exist_ok=True)
-    with open(cache / "lock", "w", encoding="ascii") as lock:
+    place.mkdir(parents=True, exist_ok=True)
+    with open(place / "lock", "w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not program.exists():
-            partial = cache / "partial"
+            partial = place / "partial"
             env = {**os.environ, "GOBIN": str(partial), "CGO_ENABLED": "0"}
             argv = ["nice", "go", "install", "-p", "2", MODULE]
             done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
