@@ -72,6 +72,9 @@ struct store_context {
 	/* "/var/run/argo/ctr": <directory>/artifact-plugin-<name> is that of a plugin's sidecar; NULL
 	 * where plugins run in our own container. */
 	const char *container_directory;
+	/* A process before this one began to upload this at that time (seconds since 1970), and has died:
+	 * what it left unfinished in the store may be aborted. 0 = there was none. */
+	int64_t lost_from_s;
 	/* What the location belongs to, relocated; plugins are told all of it. */
 	struct json_object *artifact;
 };

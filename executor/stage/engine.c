@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
+#include <time.h>
 
 /* So many messages are heeded before others have their turn on the loop. */
 #define HEEDED_AT_ONCE 64
@@ -72,8 +72,8 @@ static int on_entry(struct engine *engine, const struct engine_event *event)
 				    .bytes_total = event->bytes_total,
 				    .retries = (unsigned)event->retries };
 
-	/* Outputs are in this table too, and nobody looks for them there. */
-	engine->loaded[event->index] = event->state == LEDGER_DONE || event->state == LEDGER_ABSENT;
+	/* In `wait` outputs are in this table, and nobody looks for them there. */
+	engine->inputs[event->index] = event->state;
 	if (!engine->ledger || event->index >= engine->ledger->count)
 		return engine->ledger ? -EPROTO : 0;
 	for (size_t i = 0; i < LEDGER_DIRECTION_COUNT; i++) {
@@ -180,6 +180,20 @@ static int set_up_child(struct engine *engine, struct error *err)
 	return r;
 }
 
+/* What became of it in the children before. */
+static void tell_what_was(const struct engine *engine, struct engine_request *request)
+{
+	struct engine_order *order = &request->order;
+
+	if (request->begun_s == 0)
+		request->begun_s = time(NULL);
+	else if (order->kind == ENGINE_SAVE)
+		order->lost_from_s = request->begun_s;
+	for (size_t i = 0; order->kind == ENGINE_LOAD && i < LEDGER_ENTRIES_MAX; i++)
+		order->done[i] = engine->inputs[i] == LEDGER_DONE ||
+				 engine->inputs[i] == LEDGER_ABSENT;
+}
+
 static int send_request(struct engine *engine, struct engine_request *request, struct error *err)
 {
 	_cleanup_json_ struct json_object *handed = NULL, *message = NULL;
@@ -190,8 +204,7 @@ static int send_request(struct engine *engine, struct engine_request *request, s
 	if (r < 0)
 		return r;
 	request->order.id = ++engine->last_id;
-	if (request->order.kind == ENGINE_LOAD)
-		memcpy(request->order.done, engine->loaded, sizeof(engine->loaded));
+	tell_what_was(engine, request);
 	if (request->handed) {
 		handed = handed_describe(request->handed);
 		if (!handed)
@@ -281,6 +294,28 @@ static struct engine_request *find_doomed(const struct engine *engine)
 	return request;
 }
 
+/* The input that was under way. At the last death it was the only one of its pass. */
+static const char *find_loading(const struct engine *engine)
+{
+	for (size_t i = 0; i < engine->template->input_count && i < LEDGER_ENTRIES_MAX; i++)
+		if (engine->inputs[i] == LEDGER_ACTIVE)
+			return engine->template->inputs[i].name;
+	return NULL;
+}
+
+/* Which output it was is its owner's to say. */
+static void explain(const struct engine *engine, struct engine_request *request)
+{
+	const char *input = find_loading(engine);
+	struct error *err = &request->error;
+
+	error_set(err, -ECHILD, "the staging process %s, %u times", engine->death, request->deaths);
+	if (request->order.kind == ENGINE_LOAD && input)
+		error_prefix(err, -ECHILD, "artifact %s failed to load", input);
+	else if (request->order.kind == ENGINE_LOAD)
+		error_prefix(err, -ECHILD, "input artifacts failed to load");
+}
+
 static void keep_sums(struct engine *engine)
 {
 	for (size_t i = 0; i < LEDGER_DIRECTION_COUNT; i++) {
@@ -314,10 +349,12 @@ static void lose(struct engine *engine, const char *why)
 		request->is_sent = false;
 	}
 	while ((doomed = find_doomed(engine))) {
-		error_set(&doomed->error, -ECHILD, "the staging process %s, %u times",
-			  engine->death, doomed->deaths);
+		explain(engine, doomed);
 		finish(engine, doomed);
 	}
+	for (size_t i = 0; i < LEDGER_ENTRIES_MAX; i++)
+		if (engine->inputs[i] == LEDGER_ACTIVE)
+			engine->inputs[i] = LEDGER_PLANNED;
 	pump(engine);
 }
 
@@ -332,6 +369,7 @@ static void add(struct engine *engine, struct engine_request *request)
 	request->object = (struct store_stored){ 0 };
 	request->error = ERROR_NONE;
 	request->deaths = 0;
+	request->begun_s = 0;
 	request->next = NULL;
 	while (*link)
 		link = &(*link)->next;
@@ -349,6 +387,7 @@ int engine_attach(struct engine *engine, const struct stage *stage, struct error
 	engine->log = stage->log;
 	engine->loop = stage->store.loop;
 	engine->ledger = stage->ledger;
+	engine->template = stage->template;
 	engine->secrets = stage->store.secret_directory;
 	engine->setup = engine_setup_print(stage);
 	return engine->setup ? 0 : error_set(err, -ENOMEM, "out of memory");
@@ -432,7 +471,5 @@ int engine_load(struct engine *engine, const char *const *plugins, size_t count,
 		return r < 0 ? error_errno(err, r, "wait for the staging process") : 0;
 	*ret_failed = (size_t)(loads.failed - items);
 	*err = loads.failed->request.error;
-	if (err->code == -ECHILD)
-		error_prefix(err, -ECHILD, "input artifacts failed to load");
 	return err->code;
 }

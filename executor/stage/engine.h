@@ -36,6 +36,7 @@ struct engine_request {
 	struct engine_request *next;
 	bool is_sent;
 	unsigned deaths;
+	int64_t begun_s; /* when it was sent for the first time; seconds since 1970 */
 };
 
 struct engine {
@@ -52,7 +53,8 @@ struct engine {
 	char death[ENGINE_PROCESS_DEATH_MAX]; /* how the last one ended */
 	int64_t last_id;
 	struct engine_request *requests; /* in their order */
-	bool loaded[LEDGER_ENTRIES_MAX]; /* inputs that are in their places */
+	const struct template *template;
+	enum ledger_state inputs[LEDGER_ENTRIES_MAX]; /* of the template's, how they are doing */
 	/* What earlier children have moved and asked for, and what this one says. */
 	uint64_t base[2][LEDGER_DIRECTION_COUNT], told[2][LEDGER_DIRECTION_COUNT];
 	struct http_counts base_counts, counts;

@@ -256,6 +256,7 @@ static int run_save(struct engine_child *self, struct job *job, struct json_obje
 
 	stage.handed = &job->handed;
 	stage.store.stored = object;
+	stage.store.lost_from_s = job->order.lost_from_s;
 	if (job->order.is_log) {
 		if (index >= template->container_count)
 			return error_set(err, -EPROTO, "there is no container %zu", index);

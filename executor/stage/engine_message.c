@@ -271,6 +271,7 @@ struct json_object *engine_order_print(const struct engine_order *order)
 		return NULL;
 	if (order->kind == ENGINE_SAVE &&
 	    (engine_set_number(message, "index", order->index) < 0 ||
+	     engine_set_number(message, "lost_from", (uint64_t)order->lost_from_s) < 0 ||
 	     json_set(message, "is_log", json_new_bool(order->is_log)) < 0))
 		return NULL;
 	if (order->kind == ENGINE_LOAD && set_done(message, order->done) < 0)
@@ -290,7 +291,9 @@ int engine_order_read(struct json_object *message, struct engine_order *ret)
 		return -EPROTO;
 	if (!engine_take_number(message, "id", 0, INT64_MAX, &ret->id))
 		return -EPROTO;
-	if (kind == ENGINE_SAVE && !engine_take_number(message, "index", 0, INT32_MAX, &index))
+	if (kind == ENGINE_SAVE &&
+	    (!engine_take_number(message, "index", 0, INT32_MAX, &index) ||
+	     !engine_take_number(message, "lost_from", 0, INT32_MAX * 4LL, &ret->lost_from_s)))
 		return -EPROTO;
 	ret->index = (size_t)index;
 	ret->is_log = json_get_bool(message, "is_log", false);

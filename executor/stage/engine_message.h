@@ -42,6 +42,7 @@ struct engine_order {
 	const char *plugin; /* LOAD: whose pass; NULL = all but plugins' */
 	bool is_log; /* SAVE: of the template's containers, else of its outputs */
 	size_t index; /* SAVE */
+	int64_t lost_from_s; /* SAVE: see store.h */
 	struct json_object *handed; /* SAVE: what the descriptor is (handed.h); NULL = none */
 	bool done[LEDGER_ENTRIES_MAX]; /* LOAD: inputs that are in their places already */
 };

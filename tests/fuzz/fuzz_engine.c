@@ -24,7 +24,8 @@ static void check_order(struct json_object *message)
 	fuzz_require(printed && engine_order_read(printed, &again) == 0);
 	fuzz_require(again.kind == order.kind && again.id == order.id);
 	fuzz_require(order.kind != ENGINE_SAVE ||
-		     (again.index == order.index && again.is_log == order.is_log));
+		     (again.index == order.index && again.is_log == order.is_log &&
+		      again.lost_from_s == order.lost_from_s));
 	fuzz_require(!order.plugin == !again.plugin && !order.handed == !again.handed);
 	fuzz_require(memcmp(order.done, again.done, sizeof(order.done)) == 0);
 }

@@ -129,15 +129,14 @@ def test_killed_again_and_again(lab: Lab, proxy: FaultProxy) -> None:
     assert [a["name"] for a in step.outputs()["artifacts"]] == ["small"]
 
 
-def two_inputs(lab: Lab, proxy: FaultProxy) -> tuple[Step, str]:
-    """A small input, and one whose first download stalls in the middle."""
+def two_inputs(lab: Lab, proxy: FaultProxy, times: int | None = 1) -> tuple[Step, str]:
+    """A small input, and one whose first download (None: each of them) stalls in the middle."""
     prefix = f"staging/{os.urandom(8).hex()}"
     sizes = {"small": 1000, "large": 2 * MIB}
     for name, size in sizes.items():
         lab.s3.client().put(BUCKET, f"{prefix}/{name}", os.urandom(size))
-    proxy.faults.add(
-        verb="GET", path=f"{prefix}/large", count=1, action={"kind": "stall", "bytes": MIB}
-    )
+    stall = {"kind": "stall", "bytes": MIB}
+    proxy.faults.add(verb="GET", path=f"{prefix}/large", count=times, action=stall)
     inputs = [
         artifact(name, f"/in/{name}", location(lab, f"{prefix}/{name}", proxy.endpoint), archive=NONE)
         for name in sizes
@@ -163,6 +162,47 @@ def test_killed_while_it_loads(lab: Lab, proxy: FaultProxy) -> None:
     assert_ok_result(result)
     assert asked(proxy, "GET", f"{prefix}/small") == 1
     assert asked(proxy, "GET", f"{prefix}/large") == 2
+
+
+def test_killed_again_and_again_while_it_loads(lab: Lab, proxy: FaultProxy) -> None:
+    step, prefix = two_inputs(lab, proxy, times=None)
+    with step.runner() as runner:
+        runner.start()
+        pid = 0
+        for stalls in range(1, 5):
+            wait_until_seen(
+                lambda: asked(proxy, "GET", f"{prefix}/large") >= stalls, "a download"
+            )
+            pid = kill_next(runner, "init", pid)
+        result = runner.wait(60)
+    message = assert_failure(result.containers["init"], 64, "artifact large failed to load")
+    assert "the staging process was killed by signal 9 (out of memory?), 4 times" in message
+
+
+def test_what_a_dead_one_has_begun_is_aborted(lab: Lab, proxy: FaultProxy) -> None:
+    """An upload in parts that nobody would complete."""
+    rule = proxy.faults.add(
+        verb="PUT", path="partNumber=2", count=1, action={"kind": "stall_request", "bytes": 1000}
+    )
+    step, key = saving(lab, proxy, f"head -c {20 * MIB} /dev/urandom >/v/l; echo x >/v/s")
+    with step.runner() as runner:
+        runner.start()
+        wait_until_seen(lambda: rule.fired == 1, "an upload")
+        kill_next(runner, "wait", 0)
+        result = runner.wait(60)
+    assert_ok_result(result)
+    assert stored(lab, key) == {"l": 20 * MIB, "s": 2}
+    begun, completed, aborted = uploads(proxy)
+    assert len(begun) == 2 and len(completed) == 1 and completed | aborted == begun
+
+
+def uploads(proxy: FaultProxy) -> tuple[set[str], set[str], set[str]]:
+    """The ids of uploads that parts were sent to, that were completed, and that were aborted."""
+    requests = [(r["verb"], r["path"]) for r in proxy.requests() if "uploadId=" in r["path"]]
+    ids: dict[str, set[str]] = {"PUT": set(), "POST": set(), "DELETE": set()}
+    for verb, path in requests:
+        ids[verb].add(path.split("uploadId=")[1].split("&")[0])
+    return ids["PUT"], ids["POST"], ids["DELETE"]
 
 
 def test_killed_while_it_sends_what_was_handed_over(lab: Lab, proxy: FaultProxy) -> None:

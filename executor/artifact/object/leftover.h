@@ -1,4 +1,5 @@
-/* Uploads that were begun for us without our knowing, because the answer got lost. Their parts would
+/* Uploads that were begun for us without our knowing, because the answer got lost, or who had
+ * it has died. Their parts would
  * cost their owner money, and nobody sees them. */
 #pragma once
 

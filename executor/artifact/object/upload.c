@@ -106,7 +106,9 @@ int object_upload_begin(struct object_upload *upload, struct object_client *clie
 	*upload = (struct object_upload){ .client = client, .key = key };
 	r = object_perform(client, &call, &response, &failure, err);
 	http_response_done(&response);
-	if (failure.attempts > 0) {
+	if (client->context.lost_from_s)
+		begun_s = client->context.lost_from_s;
+	if (failure.attempts > 0 || client->context.lost_from_s) {
 		upload->doubtful_from_s = begun_s + client->clock_offset_s - CLOCK_DOUBT_S;
 		upload->doubtful_to_s = time(NULL) + client->clock_offset_s + CLOCK_DOUBT_S;
 	}

@@ -25,8 +25,8 @@ int object_put_object(struct object_client *client, const char *key, const char 
 struct object_upload {
 	struct object_client *client;
 	const char *key; /* borrowed */
-	/* The server may have begun others for us and not have been able to say so: between these
-	 * times. 0 = it has not. */
+	/* The server may have begun others for us and not have been able to say so, or said it to a
+	 * process that has died: between these times. 0 = it has not. */
 	int64_t doubtful_from_s, doubtful_to_s;
 	char *id; /* NULL = not begun, completed or aborted */
 	struct object_stored {
