@@ -5,7 +5,7 @@
  *
  * Limits that hold for every request: connect (incl. name look-up and TLS) within
  * HTTP_CONNECT_TIMEOUT_MS, and a transfer that moves no byte for HTTP_STALL_TIMEOUT_MS fails.
- * There is no limit on the total time. Proxies are taken from the environment (HTTPS_PROXY,
+ * There is no limit on the total time unless a request sets one. Proxies are taken from the environment (HTTPS_PROXY,
  * HTTP_PROXY, NO_PROXY and lower case). Redirects are not followed unless asked, and never turn an
  * upload into a GET: then the 3xx is the answer. Sockets are written without SIGPIPE. Messages
  * never hold user names, passwords, query strings or headers.
@@ -104,6 +104,7 @@ struct http_request {
 	 * (gate.h) and is counted. NULL = it starts at once. */
 	struct retry *retry;
 	bool may_take_long; /* the answer ends somebody's work: no stall timeout */
+	int64_t timeout_ms; /* for all of it, from when it starts; 0 = none */
 	size_t body_max; /* for response.body; 0 = 64 KiB */
 	unsigned redirects_max; /* 0 = a 3xx is the answer */
 	/* Receives a 2xx body as it comes (other bodies always go to response.body, so that error

@@ -285,6 +285,7 @@ static int set_answer(struct http_transfer *transfer, struct error *err)
 	bad |= (int)curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer);
 	bad |= (int)curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, http_payload_on_body);
 	bad |= (int)curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
+	bad |= (int)curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms);
 	bad |= (int)curl_easy_setopt(easy, CURLOPT_COOKIEFILE, ""); /* cookies, in memory only */
 	if (*user_agent)
 		bad |= (int)curl_easy_setopt(easy, CURLOPT_USERAGENT, user_agent);

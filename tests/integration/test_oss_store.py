@@ -20,6 +20,7 @@ sys.path.insert(0, str(ROOT))
 
 from tests.servers.aliyun_identity import AliyunIdentity  # noqa: E402
 from tests.servers.fault_proxy import FaultProxy  # noqa: E402
+from tests.servers.identity import Reply  # noqa: E402
 from tests.servers.oss import Key, OssServer  # noqa: E402
 from tests.servers.tls_front import TlsFront  # noqa: E402
 from tests.store_driver import Store, make_file  # noqa: E402
@@ -327,6 +328,20 @@ def test_uri_and_renewal(store: Store, oss: OssServer, tmp_path: Path) -> None:
         text = store.bad("key", "get", tmp_path / "out").error
         assert "permanent: credentials from ALIBABA_CLOUD_CREDENTIALS_URI:" in text
     assert oss.objects(BUCKET)["key"].data == data
+
+
+def test_service_of_keys_throttles(store: Store, oss: OssServer, tmp_path: Path) -> None:
+    """Twenty artifacts wait for one answer, which is asked for as slowly as the service wants."""
+    keys = [f"small/{number}" for number in range(20)]
+    for key in keys:
+        oss.put(BUCKET, key, b"x")
+    with AliyunIdentity(oss) as identity:
+        chain(store, ALIBABA_CLOUD_CREDENTIALS_URI=f"{identity.url}/keys")
+        identity.failures = [500, 500, Reply(429, {"Retry-After": "1"})]
+        result = store.good("x", "get-each", tmp_path / "out", *keys)
+        assert len(identity.asked) == 4
+        assert identity.asked[3].when - identity.asked[2].when >= 1
+    assert result.log.count('operation="get credentials"') == 3
 
 
 @pytest.mark.parametrize("source", ["metadata", "metadata-v1", "oidc"])

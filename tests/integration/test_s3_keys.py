@@ -16,6 +16,7 @@ sys.path.insert(0, str(ROOT))
 from tests.servers import swift as swift_server  # noqa: E402
 from tests.servers.aws_identity import CONTAINER_TOKEN, AwsIdentity, Keys, WEB_TOKEN  # noqa: E402
 from tests.servers.fault_proxy import FaultProxy  # noqa: E402
+from tests.servers.identity import Reply  # noqa: E402
 from tests.store_driver import Store, make_file  # noqa: E402
 
 MIB = 1 << 20
@@ -182,6 +183,20 @@ def test_renewal(store: Store, identity: AwsIdentity, swift: swift_server.SwiftS
     assert 'class="expired credentials"' in result.log
     assert identity.steps.count(ROLE_STEPS[1]) == 2
     assert swift.client().get(BUCKET, "renewed") == data
+
+
+def test_metadata_service_has_trouble(store: Store, identity: AwsIdentity, tmp_path: Path) -> None:
+    """It is tried again like any store, step by step, and asks for pauses like any."""
+    identity.failures = [500, 500, Reply(429, {"Retry-After": "1"})]
+    result = store.good("key", "get", tmp_path / "out")
+    assert identity.steps == TOKEN_STEPS * 4 + ROLE_STEPS
+    failed = [line for line in result.log.splitlines() if 'operation="get credentials"' in line]
+    assert [("class=transient" in line, "class=throttled" in line) for line in failed] == [
+        (True, False),
+        (True, False),
+        (False, True),
+    ]
+    assert identity.asked[3].when - identity.asked[2].when >= 1
 
 
 def test_one_question_for_many(

@@ -10,30 +10,14 @@ import hashlib
 import hmac
 import json
 import re
-import threading
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
-from urllib.parse import parse_qsl
+from dataclasses import dataclass
 
-from tests.servers.server import Server
+from tests.servers.identity import METADATA_TOKEN, ROLE, Asked, IdentityServer, timestamp
 
-ROLE = "test-role"
 ROLES = "/latest/meta-data/iam/security-credentials/"
-METADATA_TOKEN = "metadata-token"
 CONTAINER_TOKEN = "container-token"
 WEB_TOKEN = "web-token"
-
-
-@dataclass
-class Asked:
-    method: str
-    path: str
-    headers: dict[str, str]
-    form: dict[str, str] = field(default_factory=dict)
-    body: bytes = b""
 
 
 @dataclass
@@ -59,25 +43,13 @@ def signature(asked: Asked, secret: str) -> str:
     return hmac.digest(key, text.encode(), "sha256").hex()
 
 
-class AwsIdentity(Server):
-    """Hands out what ISSUE gives, and tells that it ends in SECONDS (the last one for ever)."""
+class AwsIdentity(IdentityServer):
+    """Hands out what ISSUE gives."""
 
     def __init__(self, issue: Callable[[], Keys]):
-        self.issue, self.seconds = issue, [3600.0]
+        self.issue = issue
         self.known: dict[str, Keys] = {}
-        self.knows_tokens = True
-        self.failures: list[int] = []
-        self.asked: list[Asked] = []
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._http.daemon_threads = True
-        self.host, self.port = self._http.server_address[:2]
-        self._thread = threading.Thread(target=self._http.serve_forever, daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._http.shutdown()
-        self._thread.join()
-        self._http.server_close()
+        super().__init__()
 
     @property
     def steps(self) -> list[str]:
@@ -86,8 +58,7 @@ class AwsIdentity(Server):
     def _keys(self) -> tuple[Keys, str]:
         keys = self.issue()
         self.known[keys.access_key] = keys
-        seconds = self.seconds.pop(0) if len(self.seconds) > 1 else self.seconds[0]
-        return keys, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + seconds))
+        return keys, timestamp(self.next_seconds())
 
     def _json(self) -> str:
         keys, end = self._keys()
@@ -95,8 +66,6 @@ class AwsIdentity(Server):
         return json.dumps(answer | {"Token": keys.token, "Expiration": end, "Code": "Success"})
 
     def answer(self, asked: Asked) -> tuple[int, str]:
-        if self.failures:
-            return self.failures.pop(0), ""
         if asked.form:
             return self._sts(asked)
         if asked.path == "/latest/api/token":
@@ -140,26 +109,3 @@ class AwsIdentity(Server):
 def _error(code: str, message: str) -> str:
     error = f"<Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error>"
     return f"<ErrorResponse>{error}<RequestId>R-1</RequestId></ErrorResponse>"
-
-
-def _handler(server: AwsIdentity) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-            """Nothing."""
-
-        def _serve(self) -> None:
-            body = self.rfile.read(int(self.headers.get("content-length", 0)))
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            asked = Asked(self.command, self.path, headers, dict(parse_qsl(body.decode())), body)
-            server.asked.append(asked)
-            status, text = server.answer(asked)
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(text.encode())))
-            self.end_headers()
-            self.wfile.write(text.encode())
-
-        do_GET = do_PUT = do_POST = _serve
-
-    return Handler

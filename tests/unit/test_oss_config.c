@@ -73,16 +73,16 @@ static void test_fields(void **state)
 	assert_string_equal(config.host, "oss-cn-hangzhou.aliyuncs.com");
 	assert_string_equal(config.region, "cn-hangzhou");
 	assert_true(config.is_http);
-	assert_string_equal(config.credentials.access_key, "AKEY");
-	assert_string_equal(config.credentials.secret_key, "secret key");
-	assert_string_equal(config.credentials.token, "tok");
+	assert_string_equal(config.keys.access_key, "AKEY");
+	assert_string_equal(config.keys.secret_key, "secret key");
+	assert_string_equal(config.keys.token, "tok");
 	assert_true(config.want_bucket);
 	assert_int_equal(config.access_days, 30);
 	assert_int_equal(config.deletion_days, 60);
 	oss_config_done(&config);
 	accept(&config, "{" PLACE ",\"useSDKCreds\":true}");
 	assert_true(config.want_chain);
-	assert_null(config.credentials.access_key);
+	assert_null(config.keys.access_key);
 	oss_config_done(&config);
 }
 

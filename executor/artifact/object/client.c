@@ -1,6 +1,7 @@
 #include "executor/artifact/object/client.h"
 
 #include "executor/artifact/budget.h"
+#include "executor/artifact/cache.h"
 #include "executor/artifact/object/crc64.h"
 #include "executor/artifact/object/sums.h"
 
@@ -29,6 +30,10 @@ int object_client_init(struct object_client *client, const struct object_protoco
 	client->policy.store = protocol->type;
 	client->policy.on_retry = context->observer.retried;
 	client->policy.context = context->observer.context;
+	if (r == 0 && !context->cache) {
+		client->context.cache = client->own_cache = store_cache_new();
+		r = client->own_cache ? 0 : error_set(err, -ENOMEM, "out of memory");
+	}
 	if (r < 0 || !protocol->checksum_header)
 		return r;
 	client->crc = malloc(sizeof(*client->crc));
@@ -42,8 +47,10 @@ void object_client_done(struct object_client *client)
 {
 	transient_pattern_free(client->transient);
 	free(client->crc);
+	store_cache_free(client->own_cache);
 	client->transient = NULL;
 	client->crc = NULL;
+	client->own_cache = NULL;
 }
 
 static int make_ready(struct object_client *client, bool for_put, struct error *err)

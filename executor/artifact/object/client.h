@@ -59,7 +59,8 @@ struct object_protocol {
 
 struct object_client {
 	const struct object_protocol *protocol;
-	struct store_context context;
+	struct store_context context; /* with a cache */
+	struct store_cache *own_cache; /* where the process has none */
 	struct retry_policy policy;
 	struct transient_pattern *transient; /* the policy's */
 	const char *bucket, *key; /* the configuration's */

@@ -2,7 +2,6 @@
 
 #include "executor/artifact/oss/bucket.h"
 #include "executor/artifact/oss/classify.h"
-#include "executor/artifact/oss/credentials.h"
 #include "executor/artifact/oss/go_text.h"
 #include "executor/artifact/oss/lifecycle.h"
 #include "executor/http/digest.h"
@@ -15,12 +14,12 @@ int oss_client_make_ready(struct object_client *base, struct error *err)
 {
 	struct oss_client *client = (struct oss_client *)base;
 
-	return client->chain ? oss_chain_wait(client->chain, err) : 0;
+	return client->chain ? object_chain_wait(client->chain, &base->context.observer, err) : 0;
 }
 
-const struct oss_credentials *oss_client_credentials(const struct oss_client *client)
+const struct object_keys *oss_client_keys(const struct oss_client *client)
 {
-	return client->chain ? oss_chain_credentials(client->chain) : &client->config.credentials;
+	return client->chain ? object_chain_keys(client->chain) : &client->config.keys;
 }
 
 int oss_prepare_put(struct object_client *base, struct error *err)
@@ -66,7 +65,8 @@ static enum error_class judge(struct object_client *base, const struct object_ca
 			       class :
 			       ERROR_PERMANENT;
 	case ERROR_EXPIRED_CREDENTIALS:
-		return client->chain && oss_chain_refresh(client->chain) ? class : ERROR_PERMANENT;
+		return client->chain && object_chain_refresh(client->chain) ? class :
+									      ERROR_PERMANENT;
 	case ERROR_NOT_FOUND:
 		return is_read ? class : ERROR_PERMANENT;
 	case ERROR_PERMANENT:
@@ -114,6 +114,7 @@ static void read_failure(const struct http_response *response, struct object_xml
 const struct object_protocol oss_protocol = {
 	.type = "oss",
 	.make_ready = oss_client_make_ready,
+	.wait_for_keys = oss_client_make_ready,
 	.prepare_put = oss_prepare_put,
 	.prepare = oss_request_prepare,
 	.judge = judge,

@@ -4,15 +4,14 @@
  */
 #pragma once
 
+#include "executor/artifact/object/chain.h"
 #include "executor/artifact/object/client.h"
 #include "executor/artifact/oss/config.h"
-
-struct oss_chain;
 
 struct oss_client {
 	struct object_client base; /* first */
 	struct oss_config config;
-	struct oss_chain *chain; /* with config.want_chain */
+	struct object_chain *chain; /* lent by the cache, with config.want_chain */
 	bool is_v1; /* the version of signatures in use */
 };
 
@@ -20,7 +19,7 @@ extern const struct object_protocol oss_protocol;
 
 /* object_protocol.make_ready: has credentials that are valid for a while. */
 int oss_client_make_ready(struct object_client *base, struct error *err);
-const struct oss_credentials *oss_client_credentials(const struct oss_client *client);
+const struct object_keys *oss_client_keys(const struct oss_client *client);
 
 /* object_protocol.prepare: signs for this moment. */
 int oss_request_prepare(struct object_client *base, const struct object_call *call,

@@ -17,29 +17,12 @@
 #define BUCKET_MIN 3
 #define BUCKET_MAX 63
 
-void oss_credentials_done(struct oss_credentials *credentials)
-{
-	secret_free_string(credentials->access_key);
-	secret_free_string(credentials->secret_key);
-	secret_free_string(credentials->token);
-	*credentials = (struct oss_credentials){ 0 };
-}
-
-int oss_credentials_check(const struct oss_credentials *credentials, struct error *err)
-{
-	if (field_has_control(credentials->access_key) || field_has_control(credentials->token))
-		return error_set(err, -EINVAL,
-				 "the access key or the security token contains control "
-				 "characters");
-	return 0;
-}
-
 void oss_config_done(struct oss_config *config)
 {
 	free(config->host);
 	free(config->bucket);
 	free(config->key);
-	oss_credentials_done(&config->credentials);
+	object_keys_done(&config->keys);
 	*config = (struct oss_config){ 0 };
 }
 
@@ -105,7 +88,7 @@ static int find_region(struct oss_config *config, struct error *err)
 static int read_credentials(struct oss_config *config, struct json_object *location,
 			    const struct store_context *context, struct error *err)
 {
-	struct oss_credentials *to = &config->credentials;
+	struct object_keys *to = &config->keys;
 	int r = secret_read(context, location, "accessKeySecret", true, &to->access_key, NULL, err);
 
 	if (r == 0)
@@ -120,7 +103,11 @@ static int read_credentials(struct oss_config *config, struct json_object *locat
 		to->token = NULL;
 	}
 	if (to->access_key && *to->access_key && to->secret_key && *to->secret_key)
-		return oss_credentials_check(to, err);
+		return object_keys_check(to, NULL) == 0 ?
+			       0 :
+			       error_set(err, -EINVAL,
+					 "the access key or the security token contains control "
+					 "characters");
 	return error_set(err, -EINVAL,
 			 "no credentials: accessKeySecret and secretKeySecret, or useSDKCreds, are "
 			 "required");

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "executor/artifact/object/keys.h"
 #include "executor/artifact/object/url.h"
 #include "executor/base/error.h"
 #include "executor/json/json.h"
@@ -13,22 +14,13 @@
 
 struct store_context;
 
-struct oss_credentials {
-	char *access_key;
-	char *secret_key;
-	char *token; /* of a temporary key; NULL = none */
-};
-void oss_credentials_done(struct oss_credentials *credentials);
-/* -EINVAL if they cannot be part of a header line. */
-int oss_credentials_check(const struct oss_credentials *credentials, struct error *err);
-
 struct oss_config {
 	char *host; /* host[:port] */
 	char *bucket;
 	char *key; /* may be "" */
 	char region[OBJECT_REGION_MAX]; /* "" = not known: signatures of version 1 */
 	bool is_region_named; /* by the endpoint, not by OSS_REGION */
-	struct oss_credentials credentials; /* empty with want_chain */
+	struct object_keys keys; /* empty with want_chain */
 	int64_t access_days; /* lifecycleRule; 0 = none */
 	int64_t deletion_days;
 	bool is_http;

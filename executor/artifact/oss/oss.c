@@ -2,7 +2,7 @@
 
 #include "executor/artifact/object/store.h"
 #include "executor/artifact/oss/client.h"
-#include "executor/artifact/oss/credentials.h"
+#include "executor/artifact/oss/identity.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -18,7 +18,6 @@ static void oss_close(struct store *base)
 
 	if (!self)
 		return;
-	oss_chain_free(self->client.chain);
 	object_client_done(&self->client.base);
 	oss_config_done(&self->client.config);
 	free(self);
@@ -40,7 +39,8 @@ static int oss_open(const struct store_context *context, struct json_object *loc
 	if (r == 0)
 		r = oss_config_parse(&client->config, location, context, err);
 	if (r == 0 && client->config.want_chain)
-		r = oss_chain_new(context, &client->base.policy, &client->chain, err);
+		r = object_chain_share(&client->base.context, "oss keys", oss_identity_new, NULL,
+				       &client->chain, err);
 	if (r < 0) {
 		oss_close(&self->base.store);
 		return r;

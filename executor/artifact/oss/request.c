@@ -14,7 +14,7 @@
 static int sign(const struct oss_client *client, const struct object_call *call, const char *bucket,
 		struct object_request *request)
 {
-	const struct oss_credentials *credentials = oss_client_credentials(client);
+	const struct object_keys *keys = oss_client_keys(client);
 	_cleanup_buffer_ struct buffer authorization = BUFFER_INIT(AUTHORIZATION_MAX);
 	time_t now = time(NULL) + (time_t)client->base.clock_offset_s;
 	char date[OSS_DATE_SIZE], stamp[SIGN_DATE_SIZE];
@@ -25,8 +25,8 @@ static int sign(const struct oss_client *client, const struct object_call *call,
 		.key = call->key,
 		.query = call->query,
 		.headers = headers,
-		.access_key = credentials->access_key,
-		.secret_key = credentials->secret_key,
+		.access_key = keys->access_key,
+		.secret_key = keys->secret_key,
 		.region = client->config.region,
 		.time = now,
 	};
@@ -41,9 +41,8 @@ static int sign(const struct oss_client *client, const struct object_call *call,
 		headers[count++] = (struct sign_header){ "x-oss-content-sha256", OSS_UNSIGNED };
 		headers[count++] = (struct sign_header){ "x-oss-date", stamp };
 	}
-	if (credentials->token)
-		headers[count++] =
-			(struct sign_header){ "x-oss-security-token", credentials->token };
+	if (keys->token)
+		headers[count++] = (struct sign_header){ "x-oss-security-token", keys->token };
 	signing.header_count = count;
 	r = client->is_v1 ? oss_sign_v1(&signing, &authorization) :
 			    oss_sign_v4(&signing, &authorization);

@@ -1,9 +1,9 @@
 #include "executor/artifact/oss/source.h"
 
+#include "executor/artifact/object/ini.h"
 #include "executor/artifact/secret.h"
 #include "executor/base/buffer.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +15,7 @@
 
 void oss_source_done(struct oss_source *source)
 {
-	oss_credentials_done(&source->keys);
+	object_keys_done(&source->keys);
 	free(source->role);
 	free(source->provider);
 	free(source->token_file);
@@ -45,17 +45,8 @@ static int out_of_memory(struct error *err)
 static int set_keys(struct oss_source *source, const char *access_key, const char *secret_key,
 		    const char *token, struct error *err)
 {
-	struct oss_credentials *keys = &source->keys;
-
 	source->kind = OSS_SOURCE_KEYS;
-	if (*access_key == '\0' || *secret_key == '\0')
-		return error_set(err, -EINVAL, "the access key or its secret is missing");
-	keys->access_key = strdup(access_key);
-	keys->secret_key = strdup(secret_key);
-	keys->token = *token ? strdup(token) : NULL;
-	if (!keys->access_key || !keys->secret_key || (*token && !keys->token))
-		return out_of_memory(err);
-	return 0;
+	return object_keys_set(&source->keys, access_key, secret_key, token, err);
 }
 
 static int set_oidc(struct oss_source *source, const char *role, const char *provider,
@@ -165,76 +156,41 @@ static int try_profile(struct oss_source *source, const struct store_context *co
 
 /* --- ~/.alibabacloud/credentials ------------------------------------------------------------------ */
 
-/* The keys of a section that matter. */
-struct section {
-	char type[32], access_key[256], secret_key[256], role[256];
-};
-
-static char *trim(char *s)
+/* Indented lines count as well. */
+static void unindent(char *text)
 {
-	char *end = s + strlen(s);
+	char *to = text;
+	bool is_start = true;
 
-	while (isspace((unsigned char)*s))
-		s++;
-	while (end > s && isspace((unsigned char)end[-1]))
-		*--end = '\0';
-	return s;
-}
-
-static void take_line(struct section *section, char *line)
-{
-	struct {
-		const char *name;
-		char *to;
-		size_t size;
-	} const fields[] = {
-		{ "type", section->type, sizeof(section->type) },
-		{ "access_key_id", section->access_key, sizeof(section->access_key) },
-		{ "access_key_secret", section->secret_key, sizeof(section->secret_key) },
-		{ "role_name", section->role, sizeof(section->role) },
-	};
-	char *value = strchr(line, '=');
-
-	if (!value || *line == '#' || *line == ';')
-		return;
-	*value++ = '\0';
-	line = trim(line);
-	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
-		if (strcmp(line, fields[i].name) == 0)
-			snprintf(fields[i].to, fields[i].size, "%s", trim(value));
-}
-
-/* False if there is no section of that name. */
-static bool read_section(char *text, const char *name, struct section *section)
-{
-	bool is_inside = false, is_found = false;
-	char *rest = text;
-
-	for (char *line = strsep(&rest, "\n"); line; line = strsep(&rest, "\n")) {
-		size_t size;
-
-		line = trim(line);
-		size = strlen(line);
-		if (size > 1 && line[0] == '[' && line[size - 1] == ']') {
-			line[size - 1] = '\0';
-			is_inside = strcmp(trim(line + 1), name) == 0;
-			is_found |= is_inside;
-		} else if (is_inside) {
-			take_line(section, line);
-		}
+	for (; *text; text++) {
+		if (is_start && (*text == ' ' || *text == '\t'))
+			continue;
+		is_start = *text == '\n';
+		*to++ = *text;
 	}
-	return is_found;
+	*to = '\0';
 }
 
-static int use_section(struct oss_source *source, const struct section *section, struct error *err)
+static int use_section(struct oss_source *source, const char *text, const char *name,
+		       struct error *err)
 {
-	if (strcmp(section->type, "access_key") == 0)
-		return set_keys(source, section->access_key, section->secret_key, "", err);
-	if (strcmp(section->type, "ecs_ram_role") == 0)
-		return set_metadata(source, section->role, err);
-	return error_set(err, -ENOTSUP,
-			 "type '%s' cannot be used here: access_key and ecs_ram_role can",
-			 section->type);
+	char type[32], access_key[256], secret_key[256], role[256];
+	int r;
+
+	ini_get(text, name, "type", type, sizeof(type));
+	ini_get(text, name, "access_key_id", access_key, sizeof(access_key));
+	ini_get(text, name, "access_key_secret", secret_key, sizeof(secret_key));
+	ini_get(text, name, "role_name", role, sizeof(role));
+	if (strcmp(type, "access_key") == 0)
+		r = set_keys(source, access_key, secret_key, "", err);
+	else if (strcmp(type, "ecs_ram_role") == 0)
+		r = set_metadata(source, role, err);
+	else
+		r = error_set(err, -ENOTSUP,
+			      "type '%s' cannot be used here: access_key and ecs_ram_role can",
+			      type);
+	explicit_bzero(secret_key, sizeof(secret_key));
+	return r;
 }
 
 static int try_credentials_file(struct oss_source *source, const struct store_context *context,
@@ -242,7 +198,6 @@ static int try_credentials_file(struct oss_source *source, const struct store_co
 {
 	_cleanup_buffer_ struct buffer text = BUFFER_INIT(FILE_BYTES_MAX);
 	const char *name = environment("ALIBABA_CLOUD_PROFILE");
-	struct section section = { 0 };
 	char path[4096];
 	int r = read_file(context, "ALIBABA_CLOUD_CREDENTIALS_FILE", ".alibabacloud/credentials",
 			  &text, path, sizeof(path), err);
@@ -251,13 +206,13 @@ static int try_credentials_file(struct oss_source *source, const struct store_co
 		return r;
 	if (*name == '\0')
 		name = "default";
-	if (!text.data || !read_section(text.data, name, &section))
-		r = error_set(err, -EINVAL, "there is no section [%s]", name);
-	else
-		r = use_section(source, &section, err);
+	if (text.data)
+		unindent(text.data);
+	r = ini_has_section(buffer_string(&text), name) ?
+		    use_section(source, buffer_string(&text), name, err) :
+		    error_set(err, -EINVAL, "there is no section [%s]", name);
 	if (text.data)
 		explicit_bzero(text.data, text.size);
-	explicit_bzero(&section, sizeof(section));
 	return r < 0 ? error_prefix(err, r, "%s", path) : 1;
 }
 

@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "executor/artifact/oss/config.h"
+#include "executor/artifact/object/keys.h"
 #include "executor/artifact/store.h"
 
 enum oss_source_kind {
@@ -17,7 +17,7 @@ enum oss_source_kind {
 
 struct oss_source {
 	enum oss_source_kind kind;
-	struct oss_credentials keys;
+	struct object_keys keys;
 	char *role; /* OIDC: the ARN; METADATA: the name, "" = ask */
 	char *provider; /* OIDC: the ARN */
 	char *token_file;

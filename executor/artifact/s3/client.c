@@ -1,5 +1,6 @@
 #include "executor/artifact/s3/client.h"
 
+#include "executor/artifact/cache.h"
 #include "executor/artifact/s3/bucket.h"
 #include "executor/artifact/s3/classify.h"
 #include "executor/artifact/s3/go_text.h"
@@ -245,7 +246,7 @@ static int wait_for_keys(struct object_client *base, struct error *err)
 {
 	struct s3_client *client = (struct s3_client *)base;
 
-	return client->chain ? object_chain_wait(client->chain, &base->policy, err) : 0;
+	return client->chain ? object_chain_wait(client->chain, &base->context.observer, err) : 0;
 }
 
 static int make_ready(struct object_client *base, struct error *err)
@@ -264,12 +265,7 @@ static int prepare_put(struct object_client *base, struct error *err)
 	return r < 0 ? r : s3_bucket_prepare(base, err);
 }
 
-static void free_chain(void *chain)
-{
-	object_chain_free(chain);
-}
-
-static int share_chain(struct s3_client *client, struct store_cache *cache, struct error *err)
+static int share_chain(struct s3_client *client, struct error *err)
 {
 	const struct s3_config *config = &client->config;
 	const struct s3_wish wish = {
@@ -277,33 +273,18 @@ static int share_chain(struct s3_client *client, struct store_cache *cache, stru
 		.role_arn = config->role_arn,
 		.region = object_url_is_region(config->region) ? config->region : "",
 	};
-	struct store_context context = client->base.context;
-	struct chain_source *source;
 	_cleanup_free_ char *name = NULL;
-	int r;
 
 	if (asprintf(&name, "s3 keys %d %s %s", wish.kind, wish.region, wish.role_arn) < 0)
 		return error_set(err, -ENOMEM, "out of memory");
-	client->chain = store_cache_find(cache, name);
-	if (client->chain)
-		return 0;
-	/* It outlives this artifact. */
-	context.artifact = NULL;
-	context.observer = (struct store_observer){ 0 };
-	source = s3_identity_new(&context, &wish);
-	if (!source)
-		return error_set(err, -ENOMEM, "out of memory");
-	r = object_chain_new(&context, source, &client->chain, err);
-	if (r == 0 && store_cache_add(cache, name, client->chain, free_chain) < 0) {
-		client->chain = NULL;
-		r = error_set(err, -ENOMEM, "out of memory");
-	}
-	return r;
+	return object_chain_share(&client->base.context, name, s3_identity_new, &wish,
+				  &client->chain, err);
 }
 
-int s3_client_share(struct s3_client *client, struct store_cache *cache, struct error *err)
+int s3_client_share(struct s3_client *client, struct error *err)
 {
 	const struct s3_config *config = &client->config;
+	struct store_cache *cache = client->base.context.cache;
 	_cleanup_free_ char *name = NULL;
 
 	if (asprintf(&name, "s3 bucket %s %s", config->host, config->bucket) < 0)
@@ -317,7 +298,7 @@ int s3_client_share(struct s3_client *client, struct store_cache *cache, struct 
 		}
 		client->bucket->is_free = true;
 	}
-	return config->keys_from == S3_KEYS_STATIC ? 0 : share_chain(client, cache, err);
+	return config->keys_from == S3_KEYS_STATIC ? 0 : share_chain(client, err);
 }
 
 void s3_client_done(struct s3_client *client)

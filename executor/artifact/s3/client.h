@@ -3,7 +3,6 @@
  */
 #pragma once
 
-#include "executor/artifact/cache.h"
 #include "executor/artifact/object/chain.h"
 #include "executor/artifact/object/client.h"
 #include "executor/artifact/s3/config.h"
@@ -39,7 +38,7 @@ struct s3_client {
 extern const struct object_protocol s3_protocol;
 
 /* Finds or makes what the cache lends, once the configuration is there. 0 or a negative errno. */
-int s3_client_share(struct s3_client *client, struct store_cache *cache, struct error *err);
+int s3_client_share(struct s3_client *client, struct error *err);
 void s3_client_done(struct s3_client *client);
 
 const struct object_keys *s3_client_keys(const struct s3_client *client);

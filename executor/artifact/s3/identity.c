@@ -165,19 +165,6 @@ static int begin(struct chain_source *source, struct chain_request *request,
 
 /* --- Answers ---------------------------------------------------------------------------------------- */
 
-static int judge_local(const struct http_response *response, struct error *err)
-{
-	int status = response->status;
-
-	if (status >= 200 && status <= 299)
-		return 0;
-	return error_set_class(err, -EACCES,
-			       status == 429                  ? ERROR_THROTTLED :
-			       status == 408 || status >= 500 ? ERROR_TRANSIENT :
-								ERROR_PERMANENT,
-			       "status %d", status);
-}
-
 static bool is_old_way_forbidden(void)
 {
 	const char *value = getenv("AWS_EC2_METADATA_V1_DISABLED");
@@ -198,7 +185,7 @@ static int after_token(struct s3_identity *self, const struct http_response *res
 
 	if (is_unknown && !is_old_way_forbidden())
 		return ask_metadata(self, STEP_METADATA_ROLE, request, err);
-	r = failure ? failure->code : judge_local(response, err);
+	r = failure ? failure->code : chain_judge(response, err);
 	if (failure && err)
 		*err = *failure;
 	if (r == 0)
@@ -217,12 +204,12 @@ static int take(struct s3_identity *self, const struct http_response *response,
 		r = sts_take_keys(response, keys, &self->clock_offset_s, err);
 		break;
 	case STEP_METADATA_ROLE:
-		r = judge_local(response, err);
+		r = chain_judge(response, err);
 		if (r == 0)
 			r = chain_take_name(response, self->role, err);
 		return r < 0 ? r : ask_metadata(self, STEP_METADATA_KEYS, request, err);
 	default:
-		r = judge_local(response, err);
+		r = chain_judge(response, err);
 		if (r == 0)
 			r = chain_take_json(response, "SecretAccessKey", "Token", keys, err);
 		break;
@@ -263,14 +250,18 @@ static void identity_free(struct chain_source *source)
 	free(self);
 }
 
-struct chain_source *s3_identity_new(const struct store_context *context,
-				     const struct s3_wish *wish)
+struct chain_source *s3_identity_new(const struct store_context *context, const void *wanted)
 {
 	struct s3_identity *self = calloc(1, sizeof(*self));
+	const struct s3_wish *wish = wanted;
 
 	if (!self)
 		return NULL;
-	self->source = (struct chain_source){ .begin = begin, .next = next, .free = identity_free };
+	self->source = (struct chain_source){ .store = "s3",
+					      .renew_s = S3_RENEW_S,
+					      .begin = begin,
+					      .next = next,
+					      .free = identity_free };
 	self->context = *context;
 	self->role_arn = strdup(wish->role_arn);
 	self->region = strdup(wish->region);

@@ -9,7 +9,6 @@
 struct s3_store {
 	struct object_store base; /* first */
 	struct s3_client client;
-	struct store_cache *own_cache; /* where the process has none */
 };
 
 static void s3_close(struct store *base)
@@ -19,7 +18,6 @@ static void s3_close(struct store *base)
 	if (!self)
 		return;
 	s3_client_done(&self->client);
-	store_cache_free(self->own_cache);
 	free(self);
 }
 
@@ -40,12 +38,8 @@ static int s3_open(const struct store_context *context, struct json_object *loca
 		r = s3_config_parse(&client->config, location, context, err);
 	if (r == 0)
 		r = s3_labels_from_environment(&client->labels, err);
-	if (r == 0 && !context->cache) {
-		self->own_cache = store_cache_new();
-		r = self->own_cache ? 0 : error_set(err, -ENOMEM, "out of memory");
-	}
 	if (r == 0)
-		r = s3_client_share(client, context->cache ? context->cache : self->own_cache, err);
+		r = s3_client_share(client, err);
 	if (r < 0) {
 		s3_close(&self->base.store);
 		return r;
