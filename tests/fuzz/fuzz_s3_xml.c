@@ -3,6 +3,7 @@
 #include "executor/artifact/object/list.h"
 #include "executor/artifact/object/url.h"
 #include "executor/artifact/object/xml.h"
+#include "executor/artifact/object/xml_bucket.h"
 #include "executor/base/cleanup.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/targets.h"

@@ -1,4 +1,5 @@
 #include "executor/artifact/object/xml.h"
+#include "executor/artifact/object/xml_bucket.h"
 #include "executor/base/buffer.h"
 
 #include <errno.h>

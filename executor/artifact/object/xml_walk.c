@@ -121,3 +121,10 @@ int xml_walk(const char *data, size_t size, const char *root,
 				 walk.result == -ENOMEM ? "out of memory" : walk.reason);
 	return 0;
 }
+
+int xml_take_text(char **to, const char *text)
+{
+	free(*to);
+	*to = strdup(text);
+	return *to ? 0 : -ENOMEM;
+}

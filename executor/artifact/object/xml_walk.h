@@ -11,3 +11,6 @@
 int xml_walk(const char *data, size_t size, const char *root,
 	     int (*end)(void *context, const char *path, const char *text), void *context,
 	     struct error *err);
+
+/* For `end`: replaces *to by a copy. 0 or -ENOMEM. */
+int xml_take_text(char **to, const char *text);

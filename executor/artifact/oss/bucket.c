@@ -1,5 +1,6 @@
 #include "executor/artifact/oss/bucket.h"
 
+#include "executor/artifact/object/xml_bucket.h"
 #include "executor/base/cleanup.h"
 
 #include <string.h>

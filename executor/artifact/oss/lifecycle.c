@@ -1,6 +1,7 @@
 #include "executor/artifact/oss/lifecycle.h"
 
 #include "executor/artifact/object/sign.h"
+#include "executor/artifact/object/xml_bucket.h"
 #include "executor/base/cleanup.h"
 
 #include <ctype.h>

@@ -1,6 +1,7 @@
 #include "executor/artifact/s3/client.h"
 
 #include "executor/artifact/cache.h"
+#include "executor/artifact/object/xml_bucket.h"
 #include "executor/artifact/s3/bucket.h"
 #include "executor/artifact/s3/classify.h"
 #include "executor/artifact/s3/go_text.h"
