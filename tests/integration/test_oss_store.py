@@ -127,6 +127,11 @@ def test_missing_object(store: Store, oss: OssServer, tmp_path: Path) -> None:
     assert store.bad("none", "list").error == f"not found: {MISSING}"
 
 
+def test_bucket_is_missing(store: Store, tmp_path: Path) -> None:
+    result = store.bad("key", "get", tmp_path / "out", bucket="another-bucket")
+    assert result.error.startswith("permanent: ") and "NoSuchBucket" in result.error
+
+
 @pytest.mark.parametrize("version", [1, 4])
 def test_directory(store: Store, oss: OssServer, tmp_path: Path, version: int) -> None:
     """More than a page, with markers of directories; what is beside the prefix is left alone."""

@@ -189,3 +189,20 @@ def test_a_connection_serves_again(store: Store, proxy: FaultProxy, tmp_path: Pa
     proxy.faults.add(count=4, action=refuse(500))
     store.good(*put(store, tmp_path))
     assert len({request["connection"] for request in proxy.requests()}) == 1
+
+
+@pytest.mark.parametrize("kind", ["s3", "oss"])
+@pytest.mark.parametrize("code", ["", "NoSuchKey", "NoSuchBucket"])
+@pytest.mark.parametrize("operation", ["get", "put-file"])
+def test_only_an_object_may_be_missing(
+    proxy: FaultProxy, tmp_path: Path, operation: str, code: str, kind: str
+) -> None:
+    """And only where it is read: nothing else is a reason to skip an optional input."""
+    proxy.faults.add(action=refuse(404, document(code) if code else ""))
+    store = store_of(kind, proxy, tmp_path)
+    arguments = ["in", "x", ""] if operation == "put-file" else ["out"]
+    arguments[0] = tmp_path / arguments[0]
+    error = store.bad("a/b", operation, *arguments).error
+    is_missing = operation == "get" and code != "NoSuchBucket"
+    assert error.startswith("not found: " if is_missing else "permanent: ")
+    assert len(proxy.requests()) == 1
