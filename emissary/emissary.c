@@ -205,6 +205,14 @@ static void on_channel_answer(struct channel_client *client, enum channel_verdic
 	handoff_answered(&self->handoff, verdict);
 }
 
+static void on_channel_ask(struct channel_client *client, const struct channel_ask *ask)
+{
+	struct emissary *self =
+		(struct emissary *)((char *)client - offsetof(struct emissary, channel));
+
+	handoff_asked(&self->handoff, ask);
+}
+
 /* --- the sequence ----------------------------------------------------------------------- */
 
 static void look_for_pause_end(struct event_watch *watch)
@@ -256,6 +264,7 @@ static int prepare(struct emissary *self, struct error *err)
 	self->channel.on_signal = on_channel_signal;
 	self->channel.on_lost = on_channel_lost;
 	self->channel.on_answer = on_channel_answer;
+	self->channel.on_ask = on_channel_ask;
 	connect_channel(self);
 	if (!channel_client_is_connected(&self->channel)) {
 		watch_files(self);

@@ -1,7 +1,8 @@
 /*
  * The wrapper's end of handing outputs over to `wait`: an output of the container's own file system
  * goes as an open descriptor through the channel, and once `wait` has taken it nothing of it needs
- * this container any more. What cannot go this way is packed (executor/stage/collect.h).
+ * this container any more. Of a tree in which `wait` may not open everything, it opens what it is asked for,
+ * and is held for no longer than that takes. What cannot go this way is packed (executor/stage/collect.h).
  */
 #pragma once
 
@@ -22,6 +23,7 @@ struct handoff {
 	const struct log *log;
 	struct event_timer timer;
 	enum channel_verdict verdict;
+	int fd; /* what was offered last; borrowed */
 	bool is_over; /* what is waited for has happened, or will not */
 };
 
@@ -31,6 +33,7 @@ void handoff_done(struct handoff *handoff);
 
 /* From the channel's callbacks. */
 void handoff_answered(struct handoff *handoff, enum channel_verdict verdict);
+void handoff_asked(struct handoff *handoff, const struct channel_ask *ask);
 void handoff_wake(struct handoff *handoff); /* connected, or lost */
 
 /* Waits until the channel is connected, HANDOFF_ABSENCE_MS at most. */

@@ -210,6 +210,20 @@ static enum channel_verdict on_offer(void *context, struct channel_offer *offer)
 	return offers_consider(&mains->offers, offer);
 }
 
+static void on_parts(void *context, uint64_t peer, const int *codes, int *fds, unsigned count)
+{
+	struct mains *mains = context;
+
+	offers_take_parts(&mains->offers, peer, codes, fds, count);
+}
+
+static void on_left(void *context, uint64_t peer)
+{
+	struct mains *mains = context;
+
+	offers_forget(&mains->offers, peer);
+}
+
 static void on_kill(struct event_timer *timer)
 {
 	struct mains *mains = (struct mains *)((char *)timer - offsetof(struct mains, kill));
@@ -313,6 +327,8 @@ int mains_init(struct mains *mains, struct event_loop *loop, const struct templa
 						  .on_hello = on_hello,
 						  .on_gone = on_gone,
 						  .on_offer = on_offer,
+						  .on_parts = on_parts,
+						  .on_left = on_left,
 						  .context = mains };
 	struct terminator_options terminator = {
 		.log = log, .deliver = deliver, .on_change = on_change, .context = mains

@@ -7,6 +7,8 @@
  */
 #pragma once
 
+#include "executor/base/opened.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -29,6 +31,8 @@ struct identity {
 	gid_t own_groups[IDENTITY_GROUPS_MAX];
 	size_t own_group_count;
 	uint32_t own_effective; /* capabilities 0 to 31 */
+	/* What it has opened for us, where we may not; borrowed, set by whoever has it. NULL = nothing. */
+	const struct opened *opened;
 };
 
 /* Needs to be done again after a change of our own credentials. More groups than the maximum are

@@ -2,7 +2,7 @@
 
 #include "executor/base/cleanup.h"
 #include "executor/base/text.h"
-
+#include "executor/process/channel_wire.h"
 #include "executor/process/signals.h"
 
 #include <errno.h>
@@ -23,6 +23,7 @@ struct peer {
 	struct ucred credentials; /* as the kernel saw them at connect; pid 0 = another namespace */
 	uint64_t id;
 	bool is_offering; /* a verdict is owed */
+	unsigned asked; /* parts that it was asked for */
 };
 
 struct channel_server {
@@ -43,105 +44,13 @@ static int socket_address(const char *root, const char *name, struct sockaddr_un
 	return 0;
 }
 
-/* Room for every message, and for one byte too many. */
-union packet {
-	struct channel_message message;
-	struct channel_output output;
-	char bytes[sizeof(struct channel_output) + 1];
-};
-
-/* The descriptors that came along: the one there is, or -1; several are more than anybody sends.
- * Those that there is no room for have been closed by the kernel. */
-static int take_descriptor(struct msghdr *header, bool *ret_is_odd)
-{
-	int fd = -1;
-
-	for (struct cmsghdr *part = CMSG_FIRSTHDR(header); part; part = CMSG_NXTHDR(header, part)) {
-		size_t count = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-
-		if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS)
-			continue;
-		for (size_t i = 0; i < count; i++) {
-			int next;
-
-			memcpy(&next, CMSG_DATA(part) + i * sizeof(int), sizeof(next));
-			if (fd >= 0) {
-				close(next);
-				*ret_is_odd = true;
-			} else {
-				fd = next;
-			}
-		}
-	}
-	if (header->msg_flags & MSG_CTRUNC)
-		*ret_is_odd = true;
-	return fd;
-}
-
-static bool is_message(const union packet *packet, size_t size)
-{
-	const struct channel_message *message = &packet->message;
-
-	return size == sizeof(*message) &&
-	       memchr(message->text, '\0', sizeof(message->text)) != NULL;
-}
-
-/* Exactly as long as its path. */
-static bool is_output(const union packet *packet, size_t size, bool has_descriptor)
-{
-	const struct channel_output *output = &packet->output;
-	const size_t head = offsetof(struct channel_output, path);
-
-	return size > head && size <= sizeof(*output) && output->path[0] == '/' &&
-	       memchr(output->path, '\0', size - head) == packet->bytes + size - 1 &&
-	       has_descriptor == (output->number == 0);
-}
-
-static bool is_well_formed(const union packet *packet, size_t size, bool has_descriptor)
-{
-	if (size < offsetof(struct channel_message, text) || packet->message.magic != CHANNEL_MAGIC)
-		return false;
-	if (packet->message.kind == CHANNEL_OUTPUT)
-		return is_output(packet, size, has_descriptor);
-	return is_message(packet, size) && !has_descriptor;
-}
-
-/* One whole, well-formed message: 1, or 0 when there is none now, or negative: drop the peer.
- * *ret_fd is the caller's after 1. */
-static int receive(int fd, union packet *packet, int *ret_fd)
-{
-	union {
-		char bytes[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr header;
-	} control;
-	struct iovec data = { packet->bytes, sizeof(packet->bytes) };
-	struct msghdr header = { .msg_iov = &data,
-				 .msg_iovlen = 1,
-				 .msg_control = control.bytes,
-				 .msg_controllen = sizeof(control.bytes) };
-	ssize_t n = recvmsg(fd, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	_cleanup_close_ int passed_fd = -1;
-	bool is_odd = false;
-
-	if (n < 0)
-		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-	passed_fd = take_descriptor(&header, &is_odd);
-	if (is_odd || (header.msg_flags & MSG_TRUNC) ||
-	    !is_well_formed(packet, (size_t)n, passed_fd >= 0))
-		return -EPROTO;
-	*ret_fd = TAKE_FD(passed_fd);
-	return 1;
-}
-
 static int send_message(int fd, enum channel_kind kind, unsigned number)
 {
 	struct channel_message message = { .magic = CHANNEL_MAGIC,
 					   .kind = (uint16_t)kind,
 					   .number = (uint16_t)number };
 
-	return send(fd, &message, sizeof(message), MSG_NOSIGNAL | MSG_DONTWAIT) == sizeof(message) ?
-		       0 :
-		       -errno;
+	return channel_send(fd, &message, sizeof(message), NULL, 0);
 }
 
 /* --- wrapper ---------------------------------------------------------------------------- */
@@ -153,14 +62,18 @@ static void lose(struct channel_client *client)
 }
 
 /* 0, or -EPROTO for what `wait` does not say. */
-static int hear(struct channel_client *client, const struct channel_message *message)
+static int hear(struct channel_client *client, const union channel_packet *packet)
 {
+	const struct channel_message *message = &packet->message;
+
 	if (message->kind == CHANNEL_SIGNAL && message->number >= 1 &&
 	    message->number <= SIGNALS_MAX)
 		client->on_signal(client, message->number);
 	else if (message->kind == CHANNEL_ANSWER && message->number >= CHANNEL_TAKEN &&
 		 message->number <= CHANNEL_BUSY && client->on_answer)
 		client->on_answer(client, message->number);
+	else if (message->kind == CHANNEL_ASK && client->on_ask)
+		client->on_ask(client, &packet->ask);
 	else
 		return -EPROTO;
 	return 0;
@@ -169,14 +82,14 @@ static int hear(struct channel_client *client, const struct channel_message *mes
 static void on_client_readable(struct event_source *source, uint32_t revents)
 {
 	struct channel_client *client = (struct channel_client *)source;
-	union packet packet;
-	int r, fd = -1;
+	struct channel_descriptors descriptors;
+	union channel_packet packet;
+	int r;
 
 	(void)revents;
-	while ((r = receive(source->fd, &packet, &fd)) > 0) {
-		if (fd >= 0)
-			close(TAKE_FD(fd));
-		r = hear(client, &packet.message);
+	while ((r = channel_receive(source->fd, &packet, &descriptors)) > 0) {
+		channel_descriptors_close(&descriptors);
+		r = hear(client, &packet);
 		if (r < 0)
 			break;
 		if (!source->loop)
@@ -218,26 +131,34 @@ int channel_client_offer(struct channel_client *client, const char *path, int fd
 	struct channel_output output = { .magic = CHANNEL_MAGIC,
 					 .kind = CHANNEL_OUTPUT,
 					 .number = (uint16_t)code };
-	struct iovec data = { &output, offsetof(struct channel_output, path) + strlen(path) + 1 };
-	union {
-		char bytes[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr header;
-	} control = { .header = { .cmsg_level = SOL_SOCKET,
-				  .cmsg_type = SCM_RIGHTS,
-				  .cmsg_len = CMSG_LEN(sizeof(int)) } };
-	struct msghdr header = { .msg_iov = &data, .msg_iovlen = 1 };
+	size_t size = offsetof(struct channel_output, path) + strlen(path) + 1;
 
 	if (!channel_client_is_connected(client))
 		return -ENOTCONN;
-	if (data.iov_len > sizeof(output))
+	if (size > sizeof(output))
 		return -ENAMETOOLONG;
 	snprintf(output.path, sizeof(output.path), "%s", path);
-	if (code == 0) {
-		memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
-		header.msg_control = control.bytes;
-		header.msg_controllen = sizeof(control.bytes);
+	return channel_send(client->source.fd, &output, size, &fd, code == 0);
+}
+
+int channel_client_answer(struct channel_client *client, const int *codes, const int *fds,
+			  unsigned count)
+{
+	struct channel_parts parts = { .magic = CHANNEL_MAGIC,
+				       .kind = CHANNEL_PARTS,
+				       .number = (uint16_t)count };
+	struct channel_descriptors opened = { .count = 0 };
+
+	if (!channel_client_is_connected(client))
+		return -ENOTCONN;
+	for (unsigned i = 0; i < count; i++) {
+		parts.codes[i] = (uint16_t)codes[i];
+		if (codes[i] == 0)
+			opened.fds[opened.count++] = fds[i];
 	}
-	return sendmsg(client->source.fd, &header, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
+	return channel_send(client->source.fd, &parts,
+			    offsetof(struct channel_parts, codes) + count * sizeof(*parts.codes),
+			    opened.fds, opened.count);
 }
 
 bool channel_client_is_connected(const struct channel_client *client)
@@ -258,7 +179,9 @@ void channel_client_done(struct channel_client *client)
 static void drop_peer(struct peer *peer)
 {
 	struct channel_server *server = peer->server;
+	const struct channel_server_options *options = &server->options;
 	struct peer **link = &server->peers;
+	uint64_t offering = peer->is_offering ? peer->id : 0;
 	char container[CHANNEL_NAME_MAX];
 
 	while (*link != peer)
@@ -269,8 +192,10 @@ static void drop_peer(struct peer *peer)
 	event_remove(&peer->source);
 	close(peer->source.fd);
 	free(peer);
+	if (offering && options->on_left)
+		options->on_left(options->context, offering);
 	if (container[0] && !channel_server_has(server, container))
-		server->options.on_gone(server->options.context, container);
+		options->on_gone(options->context, container);
 }
 
 static int greet(struct peer *peer, const struct channel_message *message)
@@ -294,7 +219,8 @@ static size_t groups_of(int fd, gid_t groups[CHANNEL_GROUPS_MAX])
 		       size / sizeof(*groups);
 }
 
-static int consider(struct peer *peer, const struct channel_output *output, int *fd)
+static int consider(struct peer *peer, const struct channel_output *output,
+		    struct channel_descriptors *descriptors)
 {
 	const struct channel_server_options *options = &peer->server->options;
 	gid_t groups[CHANNEL_GROUPS_MAX];
@@ -302,7 +228,7 @@ static int consider(struct peer *peer, const struct channel_output *output, int 
 		.peer = peer->id,
 		.container = peer->container,
 		.path = output->path,
-		.fd = TAKE_FD(*fd),
+		.fd = descriptors->count > 0 ? descriptors->fds[--descriptors->count] : -1,
 		.code = output->number,
 		.uid = peer->credentials.uid,
 		.gid = peer->credentials.gid,
@@ -322,11 +248,35 @@ static int consider(struct peer *peer, const struct channel_output *output, int 
 	return send_message(peer->source.fd, CHANNEL_ANSWER, verdict);
 }
 
+/* What is left of the descriptors is closed by the caller. */
+static int pass_parts(struct peer *peer, const struct channel_parts *parts,
+		      struct channel_descriptors *descriptors)
+{
+	const struct channel_server_options *options = &peer->server->options;
+	int fds[CHANNEL_PARTS_MAX], codes[CHANNEL_PARTS_MAX];
+	unsigned count = peer->asked, next = 0;
+
+	if (count == 0 || parts->number != count)
+		return -EPROTO;
+	peer->asked = 0;
+	for (unsigned i = 0; i < count; i++) {
+		codes[i] = parts->codes[i];
+		fds[i] = codes[i] == 0 ? descriptors->fds[next++] : -1;
+	}
+	descriptors->count = 0;
+	options->on_parts(options->context, peer->id, codes, fds, count);
+	for (unsigned i = 0; i < count; i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+	return 0;
+}
+
 static void on_peer_readable(struct event_source *source, uint32_t revents)
 {
 	struct peer *peer = (struct peer *)source;
-	union packet packet;
-	int fd = -1, r = receive(source->fd, &packet, &fd);
+	struct channel_descriptors descriptors;
+	union channel_packet packet;
+	int r = channel_receive(source->fd, &packet, &descriptors);
 
 	(void)revents;
 	if (r == 0)
@@ -334,9 +284,12 @@ static void on_peer_readable(struct event_source *source, uint32_t revents)
 	if (r > 0 && packet.message.kind == CHANNEL_HELLO)
 		r = greet(peer, &packet.message);
 	else if (r > 0 && packet.message.kind == CHANNEL_OUTPUT)
-		r = consider(peer, &packet.output, &fd);
+		r = consider(peer, &packet.output, &descriptors);
+	else if (r > 0 && packet.message.kind == CHANNEL_PARTS)
+		r = pass_parts(peer, &packet.parts, &descriptors);
 	else
 		r = -EPROTO;
+	channel_descriptors_close(&descriptors);
 	if (r < 0)
 		drop_peer(peer);
 }
@@ -475,13 +428,57 @@ unsigned channel_server_signal(struct channel_server *server, const char *contai
 	return count;
 }
 
+static struct peer *find_peer(struct channel_server *server, uint64_t id)
+{
+	struct peer *peer = server->peers;
+
+	while (peer && peer->id != id)
+		peer = peer->next;
+	return peer;
+}
+
 int channel_server_answer(struct channel_server *server, uint64_t id, enum channel_verdict verdict)
 {
-	for (struct peer *peer = server->peers; peer; peer = peer->next) {
-		if (peer->id != id)
-			continue;
-		peer->is_offering = verdict == CHANNEL_BUSY;
-		return send_message(peer->source.fd, CHANNEL_ANSWER, verdict) == 0 ? 0 : -ENOTCONN;
-	}
-	return -ENOTCONN;
+	struct peer *peer = find_peer(server, id);
+
+	if (!peer)
+		return -ENOTCONN;
+	peer->is_offering = verdict == CHANNEL_BUSY;
+	peer->asked = peer->is_offering ? peer->asked : 0;
+	return send_message(peer->source.fd, CHANNEL_ANSWER, verdict) == 0 ? 0 : -ENOTCONN;
+}
+
+int channel_server_ask(struct channel_server *server, uint64_t id, const struct channel_ask *ask,
+		       size_t size)
+{
+	struct peer *peer = find_peer(server, id);
+
+	if (!peer || !peer->is_offering || peer->asked > 0 || !server->options.on_parts)
+		return -ENOTCONN;
+	peer->asked = ask->number;
+	return channel_send(peer->source.fd, ask, size, NULL, 0) == 0 ? 0 : -ENOTCONN;
+}
+
+int channel_ask_init(struct channel_ask *ask, const char *directory)
+{
+	size_t size = strlen(directory) + 1;
+
+	if (size > CHANNEL_PATH_MAX)
+		return -ENAMETOOLONG;
+	ask->magic = CHANNEL_MAGIC;
+	ask->kind = CHANNEL_ASK;
+	ask->number = 0;
+	memcpy(ask->names, directory, size);
+	return (int)(offsetof(struct channel_ask, names) + size);
+}
+
+int channel_ask_add(struct channel_ask *ask, int size, const char *name)
+{
+	size_t length = strlen(name) + 1;
+
+	if (ask->number == CHANNEL_PARTS_MAX || (size_t)size + length > sizeof(*ask))
+		return -ENOBUFS;
+	memcpy((char *)ask + size, name, length);
+	ask->number++;
+	return size + (int)length;
 }

@@ -6,14 +6,15 @@
  * signals, which saves the wrapper an inotify instance (they are scarce on a node).
  *
  * When its command has ended, a wrapper offers the outputs of its own file system as descriptors
- * (SCM_RIGHTS), one at a time, and hears of each whether it was taken.
+ * (SCM_RIGHTS), one at a time, and hears of each whether it was taken. Before that it may be asked to
+ * open parts of it: what `wait` may not open itself, some names of one directory at a time.
  *
  * Everything that arrives here can come from user code: sizes and names are checked, a bad message
  * ends the connection, and nobody can say more than "container X lives" and "this is its output", or
  * be told more than a signal number. docs/states.md draws the life of a connection.
  *
- * A message is one packet, struct channel_message or, cut behind the path's NUL, struct
- * channel_output; host byte order (both ends are the same binary on the same machine).
+ * A message is one packet: struct channel_message, or one of the other structs, cut behind what is
+ * used of its last member; host byte order (both ends are the same binary on the same machine).
  */
 #pragma once
 
@@ -31,6 +32,10 @@
 /* Longest path of an output, NUL included: what open(2) takes. */
 #define CHANNEL_PATH_MAX 4096
 
+/* Parts that a wrapper is asked for at a time: the kernel passes up to 253 descriptors at once. */
+#define CHANNEL_PARTS_MAX 128
+#define CHANNEL_NAMES_BYTES_MAX 8192 /* of their names, NULs included */
+
 /* Wrappers of one pod that may be connected at a time; a pod with more containers than this
  * still works through the files. */
 #define CHANNEL_PEERS_MAX 64
@@ -41,6 +46,8 @@ enum channel_kind {
 	CHANNEL_OUTPUT =
 		3, /* wrapper → wait: struct channel_output, with a descriptor or an errno */
 	CHANNEL_ANSWER = 4, /* wait → wrapper: number is a channel_verdict on the last output */
+	CHANNEL_ASK = 5, /* wait → wrapper: struct channel_ask, about the last output */
+	CHANNEL_PARTS = 6, /* wrapper → wait: struct channel_parts, with descriptors */
 };
 
 enum channel_verdict {
@@ -63,6 +70,21 @@ struct channel_output {
 	char path[CHANNEL_PATH_MAX]; /* as the template has it, clean */
 };
 
+struct channel_ask {
+	uint32_t magic;
+	uint16_t kind;
+	uint16_t number; /* of names */
+	/* A directory below the output ("" is the output), then names in it; a NUL behind each. */
+	char names[CHANNEL_PATH_MAX + CHANNEL_NAMES_BYTES_MAX];
+};
+
+struct channel_parts {
+	uint32_t magic;
+	uint16_t kind;
+	uint16_t number; /* as asked */
+	uint16_t codes[CHANNEL_PARTS_MAX]; /* errno; 0 = the next descriptor is it */
+};
+
 /* --- wrapper ---------------------------------------------------------------------------- */
 
 struct channel_client {
@@ -72,6 +94,9 @@ struct channel_client {
 	void (*on_lost)(struct channel_client *client);
 	/* On the output that was offered last; NULL where none is. */
 	void (*on_answer)(struct channel_client *client, enum channel_verdict verdict);
+	/* For parts of that output; channel_client_answer() follows, within the call or later. NULL
+	 * where none is offered. */
+	void (*on_ask)(struct channel_client *client, const struct channel_ask *ask);
 };
 
 /* Connects and says hello; never blocks. 0, or a negative errno (ENOENT, ECONNREFUSED: nobody
@@ -85,6 +110,11 @@ void channel_client_done(struct channel_client *client);
  * there is none. 0, -ENOTCONN, or another negative errno; then nothing was said. One at a time: the
  * next one after on_answer has said CHANNEL_TAKEN or CHANNEL_REFUSED. */
 int channel_client_offer(struct channel_client *client, const char *path, int fd, int code);
+
+/* What was asked for: for each name 0 and an open file (not owned), or an errno (positive). 0 or a negative
+ * errno; then nothing was said. */
+int channel_client_answer(struct channel_client *client, const int *codes, const int *fds,
+			  unsigned count);
 
 /* --- wait ------------------------------------------------------------------------------- */
 
@@ -114,6 +144,11 @@ struct channel_server_options {
 	void (*on_gone)(void *context, const char *container);
 	/* NULL refuses all. CHANNEL_BUSY: channel_server_answer() follows. */
 	enum channel_verdict (*on_offer)(void *context, struct channel_offer *offer);
+	/* What was asked for: codes and descriptors as from channel_client_answer(), -1 where there is
+	 * none; those that are to be kept are taken by TAKE_FD. */
+	void (*on_parts)(void *context, uint64_t peer, const int *codes, int *fds, unsigned count);
+	/* Somebody to whom a verdict was owed. */
+	void (*on_left)(void *context, uint64_t peer);
 	void *context;
 };
 
@@ -137,3 +172,13 @@ unsigned channel_server_signal(struct channel_server *server, const char *contai
  * is not there any more. */
 int channel_server_answer(struct channel_server *server, uint64_t peer,
 			  enum channel_verdict verdict);
+
+/* Asks whoever waits for a verdict for parts of its output; on_parts follows, once, or on_left. `size` is
+ * what channel_ask_add() has returned last. 0, or -ENOTCONN. */
+int channel_server_ask(struct channel_server *server, uint64_t peer, const struct channel_ask *ask,
+		       size_t size);
+
+/* An ask for names in `directory`, and another name for it: its size so far, or -ENAMETOOLONG, or
+ * -ENOBUFS when it is full. */
+int channel_ask_init(struct channel_ask *ask, const char *directory);
+int channel_ask_add(struct channel_ask *ask, int size, const char *name);

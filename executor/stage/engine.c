@@ -197,6 +197,7 @@ static void tell_what_was(const struct engine *engine, struct engine_request *re
 static int send_request(struct engine *engine, struct engine_request *request, struct error *err)
 {
 	_cleanup_json_ struct json_object *handed = NULL, *message = NULL;
+	_cleanup_close_ int fd = -1;
 	int r;
 
 	request->is_sent = true;
@@ -209,12 +210,14 @@ static int send_request(struct engine *engine, struct engine_request *request, s
 		handed = handed_describe(request->handed);
 		if (!handed)
 			return error_set(err, -ENOMEM, "out of memory");
+		fd = handed_pass(request->handed);
+		if (fd < 0 && request->handed->fd >= 0)
+			return error_errno(err, fd, "pass on %s", request->handed->path);
 	}
 	request->order.handed = handed;
 	message = engine_order_print(&request->order);
 	request->order.handed = NULL;
-	return engine_message_send(engine->process.orders_fd, message,
-				   request->handed ? request->handed->fd : -1);
+	return engine_message_send(engine->process.orders_fd, message, fd);
 }
 
 static struct engine_request *find_next(const struct engine *engine, size_t *ret_sent)

@@ -3,14 +3,17 @@
 #include "executor/base/cleanup.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static void item_free(struct handed_item *item)
 {
 	if (item->fd >= 0)
 		close(item->fd);
+	opened_free(item->opened);
 	free(item->path);
 	free(item);
 }
@@ -116,20 +119,49 @@ static void read_identity(struct json_object *description, struct identity *ret)
 		      (gid_t)json_get_int(description, "gid", (gid_t)-1), groups, count);
 }
 
+int handed_pass(const struct handed_item *item)
+{
+	int fd;
+
+	if (item->fd < 0)
+		return -EBADF;
+	if (item->opened)
+		return opened_bundle(item->opened, item->fd);
+	fd = fcntl(item->fd, F_DUPFD_CLOEXEC, 0);
+	return fd < 0 ? -errno : fd;
+}
+
+/* A file or a directory, or with a socket the parts of it as well. */
+static int take_descriptor(struct handed_item *item, int fd)
+{
+	struct stat st;
+
+	if (fd >= 0 && fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode))
+		return opened_unbundle(fd, &item->opened, &item->fd);
+	item->fd = fd;
+	return 0;
+}
+
 int handed_adopt(struct handed *handed, struct json_object *description, int *fd)
 {
 	const char *path = json_get_string(description, "path", "");
 	int64_t code = json_get_int(description, "code", 0);
 	struct handed_item *item;
+	int r;
 
 	if (*path != '/' || code < 0 || code > INT_MAX || (code == 0) != (*fd >= 0))
 		return -EINVAL;
 	item = handed_add(handed, path);
 	if (!item)
 		return -ENOMEM;
-	item->fd = TAKE_FD(*fd);
+	r = take_descriptor(item, TAKE_FD(*fd));
+	if (r < 0) {
+		handed_remove(handed, path);
+		return r;
+	}
 	item->code = (int)code;
 	read_identity(description, &item->identity);
+	item->identity.opened = item->opened;
 	item->counts.files = (uint64_t)json_get_int(description, "files", 0);
 	item->counts.directories = (uint64_t)json_get_int(description, "directories", 0);
 	item->counts.links = (uint64_t)json_get_int(description, "links", 0);

@@ -20,6 +20,8 @@ struct handed_item {
 	int code; /* why: positive errno; ENOENT = there is no such file */
 	struct identity identity; /* whose it is */
 	struct scan_counts counts; /* of a directory, when it was accepted */
+	struct opened
+		*opened; /* what the wrapper has opened of it for us; the identity refers to it */
 };
 
 struct handed {
@@ -35,6 +37,10 @@ void handed_remove(struct handed *handed, const char *path);
 
 /* NULL: nobody has handed it over. */
 const struct handed_item *handed_find(const struct handed *handed, const char *path);
+
+/* What is to be passed on with handed_describe(): a descriptor of the caller's, -EBADF if the item has none,
+ * or another negative errno. */
+int handed_pass(const struct handed_item *item);
 
 /* All but the descriptor as JSON (NULL without memory), and back: *fd is taken, if there is one. The
  * reader finds out anew how it can become the sender. 0, or -EINVAL or -ENOMEM. */

@@ -15,6 +15,8 @@ struct offers_look {
 	struct offers_look *next;
 	uint64_t peer;
 	int64_t told_ms; /* when its wrapper last heard of us */
+	bool must_ask; /* scan.ask is to be sent */
+	bool is_asking; /* and has been */
 	struct handed_item item;
 	struct scan scan;
 };
@@ -24,6 +26,7 @@ static void look_free(struct offers_look *look)
 	scan_done(&look->scan);
 	if (look->item.fd >= 0)
 		close(look->item.fd);
+	opened_free(look->item.opened);
 	free(look->item.path);
 	free(look);
 }
@@ -83,6 +86,27 @@ static const char *find_fault(int fd, struct stat *ret)
 	return is_special_file_system(fd) ? "its file system holds no user's files" : NULL;
 }
 
+/* A part of a tree: the same, or what only tells its type. Not of another mount, which is gone when the
+ * container is. */
+static int judge_part(const struct offers_look *look, int fd)
+{
+	struct statx part, whole;
+	struct stat st;
+	int flags = fcntl(fd, F_GETFL);
+	bool is_path = flags >= 0 && (flags & O_PATH);
+
+	if (is_path && (fstat(fd, &st) < 0 || S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) ||
+			is_special_file_system(fd)))
+		return -EBADF;
+	if (!is_path && find_fault(fd, &st))
+		return -EBADF;
+	if (statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &part) < 0 ||
+	    statx(look->item.fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &whole) < 0 ||
+	    !(part.stx_mask & whole.stx_mask & STATX_MNT_ID))
+		return 0;
+	return part.stx_mnt_id == whole.stx_mnt_id ? 0 : -EXDEV;
+}
+
 static bool is_expected(const struct offers *offers, const struct channel_offer *offer)
 {
 	const struct template *template = offers->template;
@@ -122,6 +146,10 @@ static const char *reason_of(int r, char *buffer, int size)
 		return "it has too many entries";
 	case -ELOOP:
 		return "it is too deep";
+	case -EMFILE:
+		return "too much of it is its wrapper's alone to open";
+	case -EBADF:
+		return "a part of it is neither a file nor a directory of this kind";
 	default:
 		return error_text(r, buffer, size);
 	}
@@ -137,28 +165,57 @@ static enum channel_verdict accept_item(struct offers *offers, struct handed_ite
 	kept->code = item->code;
 	kept->identity = item->identity;
 	kept->counts = item->counts;
+	kept->opened = TAKE_PTR(item->opened);
+	kept->identity.opened = kept->opened;
 	log_debug(offers->log, "An output has been handed over", log_string("path", item->path));
 	return CHANNEL_TAKEN;
 }
 
-/* One slice: BUSY if there is more to look at. */
+static enum channel_verdict accept_tree(struct offers *offers, struct offers_look *look)
+{
+	size_t parts = opened_count(look->scan.opened);
+
+	look->item.counts = look->scan.counts;
+	if (parts > 0) {
+		log_info(offers->log, "Parts of an output were opened by its wrapper",
+			 log_string("path", look->item.path), log_int("parts", (int64_t)parts));
+		look->item.opened = TAKE_PTR(look->scan.opened);
+		offers->parts_left -= parts < offers->parts_left ? parts : offers->parts_left;
+	}
+	return accept_item(offers, &look->item);
+}
+
+/* One slice: BUSY if there is more to look at, or to ask for. */
 static enum channel_verdict go_on(struct offers *offers, struct offers_look *look)
 {
 	char text[128];
-	int r = scan_step(&look->scan);
+	int r;
 
-	if (r > 0)
+	look->scan.opened_max = offers->parts_left;
+	r = scan_step(&look->scan);
+	look->must_ask = r == SCAN_ASKS;
+	if (r > SCAN_END)
 		return CHANNEL_BUSY;
-	look->item.counts = look->scan.counts;
 	if (r < 0)
 		return refuse(offers, look->item.path, reason_of(r, text, sizeof(text)));
-	return accept_item(offers, &look->item);
+	return accept_tree(offers, look);
+}
+
+/* To the end of the queue. */
+static void queue(struct offers *offers, struct offers_look *look)
+{
+	struct offers_look **last = &offers->looks;
+
+	while (*last)
+		last = &(*last)->next;
+	look->next = NULL;
+	*last = look;
 }
 
 static enum channel_verdict look_at_tree(struct offers *offers, struct channel_offer *offer,
 					 const struct identity *identity)
 {
-	struct offers_look *look = calloc(1, sizeof(*look)), **last = &offers->looks;
+	struct offers_look *look = calloc(1, sizeof(*look));
 	enum channel_verdict verdict = CHANNEL_REFUSED;
 	char text[128];
 	int r;
@@ -179,9 +236,7 @@ static enum channel_verdict look_at_tree(struct offers *offers, struct channel_o
 		look_free(look);
 		return verdict;
 	}
-	while (*last)
-		last = &(*last)->next;
-	*last = look;
+	queue(offers, look);
 	event_timer_set(&offers->timer, 0);
 	return verdict;
 }
@@ -212,17 +267,47 @@ enum channel_verdict offers_consider(struct offers *offers, struct channel_offer
 	return CHANNEL_REFUSED;
 }
 
-/* The next slice of the first one, which then goes to the end of the queue. */
-static void on_timer(struct event_timer *timer)
+static void take_out(struct offers *offers, struct offers_look *look)
 {
-	struct offers *offers = (struct offers *)((char *)timer - offsetof(struct offers, timer));
-	struct offers_look *look = offers->looks, **last = &offers->looks;
+	struct offers_look **link = &offers->looks;
+
+	while (*link != look)
+		link = &(*link)->next;
+	*link = look->next;
+}
+
+/* The first one that does not wait for an answer. */
+static struct offers_look *find_ready(const struct offers *offers)
+{
+	struct offers_look *look = offers->looks;
+
+	while (look && look->is_asking)
+		look = look->next;
+	return look;
+}
+
+static struct offers_look *find_of(const struct offers *offers, uint64_t peer)
+{
+	struct offers_look *look = offers->looks;
+
+	while (look && look->peer != peer)
+		look = look->next;
+	return look;
+}
+
+static void drop(struct offers *offers, struct offers_look *look)
+{
+	take_out(offers, look);
+	look_free(look);
+}
+
+/* The next slice, after which it goes to the end of the queue. */
+static void look_on(struct offers *offers, struct offers_look *look)
+{
 	enum channel_verdict verdict = go_on(offers, look);
 	bool is_due = clock_now_ms() - look->told_ms >= OFFERS_SIGN_MS;
 	int r = 0;
 
-	offers->looks = look->next;
-	look->next = NULL;
 	if (verdict != CHANNEL_BUSY || is_due) {
 		r = channel_server_answer(offers->channel, look->peer, verdict);
 		look->told_ms = clock_now_ms();
@@ -230,21 +315,79 @@ static void on_timer(struct event_timer *timer)
 	/* Mounts may have gone with its wrapper before we came by. */
 	if (r < 0)
 		handed_remove(&offers->handed, look->item.path);
-	if (verdict == CHANNEL_BUSY && r == 0) {
-		while (*last)
-			last = &(*last)->next;
-		*last = look;
-	} else {
+	take_out(offers, look);
+	if (verdict == CHANNEL_BUSY && r == 0)
+		queue(offers, look);
+	else
 		look_free(look);
-	}
-	if (offers->looks)
+}
+
+/* Left to its wrapper, after all. */
+static void give_up(struct offers *offers, struct offers_look *look, int r)
+{
+	char text[128];
+
+	refuse(offers, look->item.path, reason_of(r, text, sizeof(text)));
+	channel_server_answer(offers->channel, look->peer, CHANNEL_REFUSED);
+	drop(offers, look);
+}
+
+static void ask(struct offers *offers, struct offers_look *look)
+{
+	look->must_ask = false;
+	look->is_asking = true;
+	if (channel_server_ask(offers->channel, look->peer, &look->scan.ask,
+			       (size_t)look->scan.ask_size) < 0)
+		give_up(offers, look, -EACCES);
+}
+
+static void on_timer(struct event_timer *timer)
+{
+	struct offers *offers = (struct offers *)((char *)timer - offsetof(struct offers, timer));
+	struct offers_look *look = find_ready(offers);
+
+	if (look && look->must_ask)
+		ask(offers, look);
+	else if (look)
+		look_on(offers, look);
+	if (find_ready(offers))
 		event_timer_set(&offers->timer, 0);
+}
+
+void offers_take_parts(struct offers *offers, uint64_t peer, const int *codes, int *fds,
+		       unsigned count)
+{
+	struct offers_look *look = find_of(offers, peer);
+	int r = 0;
+
+	if (!look || !look->is_asking || look->scan.ask.number != count)
+		return;
+	look->is_asking = false;
+	for (unsigned i = 0; r == 0 && i < count; i++)
+		if (fds[i] >= 0)
+			r = judge_part(look, fds[i]);
+	if (r == 0)
+		r = scan_answer(&look->scan, codes, fds);
+	if (r < 0)
+		give_up(offers, look, r);
+	if (find_ready(offers))
+		event_timer_set(&offers->timer, 0);
+}
+
+void offers_forget(struct offers *offers, uint64_t peer)
+{
+	struct offers_look *look = find_of(offers, peer);
+
+	if (look)
+		drop(offers, look);
 }
 
 int offers_init(struct offers *offers, struct event_loop *loop, const struct template *template,
 		const struct log *log)
 {
-	*offers = (struct offers){ .template = template, .log = log };
+	*offers = (struct offers){ .template = template,
+				   .log = log,
+				   .parts_left = opened_make_room() };
 	return event_timer_init(&offers->timer, loop, on_timer);
 }
 

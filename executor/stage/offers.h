@@ -5,8 +5,9 @@
  * Anybody in the pod can speak as a wrapper. What is accepted is one thing for each output artifact
  * of the template, the first that is offered: an O_RDONLY regular file or directory of a file system
  * that holds files. A directory is looked through first (scan.h), in slices on the loop, as its
- * sender: a tree that we may not read, with a mount in it, or beyond scan.h's limits is refused. So
- * is one whose wrapper leaves before it has been looked through. A liar can thus spoil outputs of its
+ * sender: parts of it that we may not open, its wrapper is asked to, and each descriptor is
+ * judged. A tree with a mount in it, with a part that its wrapper may not open either, or beyond scan.h's
+ * limits is refused. So is one whose wrapper leaves before it has been looked through. A liar can thus spoil outputs of its
  * own pod, and costs no more than this: a descriptor for each output, and one look of bounded length
  * at a time for each connection.
  */
@@ -29,6 +30,7 @@ struct offers {
 	struct handed handed; /* owned */
 	struct offers_look *looks; /* in turn */
 	size_t looks_made; /* twice for each output at most: a wrapper offers it once */
+	size_t parts_left; /* descriptors that may be taken for parts, of OPENED_MAX */
 	struct event_timer timer;
 };
 
@@ -38,5 +40,8 @@ int offers_init(struct offers *offers, struct event_loop *loop, const struct tem
 		const struct log *log);
 void offers_done(struct offers *offers);
 
-/* For channel_server_options.on_offer. */
+/* For channel_server_options: on_offer, on_parts and on_left. */
 enum channel_verdict offers_consider(struct offers *offers, struct channel_offer *offer);
+void offers_take_parts(struct offers *offers, uint64_t peer, const int *codes, int *fds,
+		       unsigned count);
+void offers_forget(struct offers *offers, uint64_t peer);

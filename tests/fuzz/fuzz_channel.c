@@ -330,6 +330,22 @@ static void on_answer(struct channel_client *client, enum channel_verdict verdic
 	wrapper->answers++;
 }
 
+/* A directory, and names that stand in it. */
+static void on_ask(struct channel_client *client, const struct channel_ask *ask)
+{
+	struct wrapper *wrapper = (struct wrapper *)client;
+	const char *end = (const char *)(ask + 1), *name = ask->names;
+
+	fuzz_require(ask->number >= 1 && ask->number <= CHANNEL_PARTS_MAX);
+	fuzz_require(*name != '/' && wrapper->lost == 0);
+	for (unsigned i = 0; i < ask->number; i++) {
+		name += strnlen(name, (size_t)(end - name)) + 1;
+		fuzz_require(name < end && *name && !strchr(name, '/'));
+		fuzz_require(strcmp(name, ".") != 0 && strcmp(name, "..") != 0);
+	}
+	wrapper->answers++;
+}
+
 static void on_lost(struct channel_client *client)
 {
 	struct wrapper *wrapper = (struct wrapper *)client;
@@ -384,9 +400,10 @@ static void wrap_one(struct wrapper *wrapper, int peer, struct fuzz_input *input
 
 static void wrap(struct fuzz_input input)
 {
-	struct wrapper wrapper = {
-		.client = { .on_signal = on_signal, .on_lost = on_lost, .on_answer = on_answer }
-	};
+	struct wrapper wrapper = { .client = { .on_signal = on_signal,
+					       .on_lost = on_lost,
+					       .on_answer = on_answer,
+					       .on_ask = on_ask } };
 	struct sockaddr_un address = address_in_directory();
 	struct event_loop *loop = event_loop_new();
 	struct channel_message hello;

@@ -67,8 +67,9 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str, bool]] = {
     ),
     "both 8737": ({"runAsUser": 8737}, {"runAsUser": 8737}, "chmod 700 /tmp/d/e", False),
     "wait 8737": ({}, {"runAsUser": 8737, "capabilities": DROP}, "", False),
-    "wait 8737, main private": ({}, {"runAsUser": 8737}, "chmod 700 /tmp/d/e", True),
-    "a part of another user": ({}, {}, "chown 7 /tmp/d/e/f; chmod 600 /tmp/d/e/f", True),
+    "wait 8737, main private": ({}, {"runAsUser": 8737}, "chmod 700 /tmp/d/e", False),
+    "a part of another user": ({}, {}, "chown 7 /tmp/d/e/f; chmod 600 /tmp/d/e/f", False),
+    "all is private": ({}, {"runAsUser": 8737}, "chmod -R go= /tmp/d; chmod 644 /tmp/d/g", False),
 }
 
 
@@ -85,6 +86,44 @@ def test_users(lab: Lab, tmp_path: Path, name: str) -> None:
     assert (LEFT in run.result.containers["wait"].log) == is_packed
     # The file itself goes in any case.
     assert "tmp/d/g.tgz" not in written
+
+
+def test_parts_that_main_opens(lab: Lab, tmp_path: Path) -> None:
+    """Of all kinds, and many, in every form; nothing is written, and main is not held by the upload."""
+    script = """
+        mkdir -p /tmp/d/in/deep; cd /tmp/d; mkfifo in/pipe; ln -s deep/7 in/link; ln -s no in/dangling
+        for i in $(seq 300); do echo $i >in/deep/$i; done; echo all >open; chmod -R go= in
+    """
+    forms = {"t": {}, "z": {"archive": {"zip": {}}}, "n": {"archive": NONE}, "u": {}}
+    artifacts = [artifact(name, "/tmp/d", **form) for name, form in forms.items()]
+    step = Step(lab, script, artifacts=artifacts)
+    secure(step, "wait", runAsUser=8737, capabilities=DROP)
+    run, written = play(lab, tmp_path, step)
+    assert_ok(run)
+    assert written == set()
+    log = run.result.containers["wait"].log
+    assert log.count("Parts of an output were opened by its wrapper") == 1
+    for name in "tu":
+        members = untgz(lab.get(step.key(f"{name}.tgz")))
+        assert len(members) == 306
+        assert members["d/in/link"] == "deep/7" and members["d/in/dangling"] == "no"
+        assert members["d/in/deep/300"] == b"300\n" and members["d/open"] == b"all\n"
+    files = {key for key in lab.objects(step.prefix) if key.startswith(step.key("d/"))}
+    assert len(files) == 301
+    assert lab.get(step.key("d/in/deep/7")) == b"7\n"
+
+
+def test_what_not_even_main_may_open(lab: Lab, tmp_path: Path) -> None:
+    """It goes the old way, and fails with the artifact's name; the others are stored."""
+    script = f"{TREE}; mkdir /tmp/x; echo x >/tmp/x/x; chown 7 /tmp/x/x; chmod 600 /tmp/x/x"
+    step = Step(lab, script, artifacts=[*ARTIFACTS, artifact("x", "/tmp/x")])
+    secure(step, "main", capabilities={"drop": ["DAC_OVERRIDE", "DAC_READ_SEARCH"]})
+    run, written = play(lab, tmp_path, step)
+    assert run.result.phase == "Failed"
+    assert_stored(lab, step)
+    assert written == set()
+    assert "output artifact x: " in run.result.containers["main"].message
+    assert LEFT in run.result.containers["wait"].log
 
 
 def test_a_mount_in_the_tree(lab: Lab, tmp_path: Path) -> None:

@@ -49,6 +49,48 @@ static enum channel_verdict on_offer(void *context, struct channel_offer *offer)
 	return offers_consider(context, offer);
 }
 
+static void on_parts(void *context, uint64_t peer, const int *codes, int *fds, unsigned count)
+{
+	offers_take_parts(context, peer, codes, fds, count);
+}
+
+static void on_left(void *context, uint64_t peer)
+{
+	offers_forget(context, peer);
+}
+
+/* How the wrapper opens a part that it is asked for, if it answers at all; and of what. */
+static int (*open_part)(int parent_fd, const char *name);
+static int offered_fd;
+static unsigned asks;
+static bool is_lost;
+
+static void on_ask(struct channel_client *client, const struct channel_ask *ask)
+{
+	int codes[CHANNEL_PARTS_MAX], fds[CHANNEL_PARTS_MAX];
+	const char *name = ask->names;
+	int parent_fd = openat(offered_fd, *name ? name : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	assert_true(parent_fd >= 0);
+	asks++;
+	for (unsigned i = 0; i < ask->number; i++) {
+		name += strlen(name) + 1;
+		fds[i] = open_part(parent_fd, name);
+		codes[i] = fds[i] < 0 ? -fds[i] : 0;
+	}
+	channel_client_answer(client, codes, fds, ask->number);
+	for (unsigned i = 0; i < ask->number; i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+	close(parent_fd);
+}
+
+static void on_lost(struct channel_client *client)
+{
+	(void)client;
+	is_lost = true;
+}
+
 static void on_answer(struct channel_client *client, enum channel_verdict verdict)
 {
 	(void)client;
@@ -61,6 +103,8 @@ static void begin(void)
 							.on_hello = on_hello,
 							.on_gone = on_gone,
 							.on_offer = on_offer,
+							.on_parts = on_parts,
+							.on_left = on_left,
 							.context = &offers };
 	struct error err = ERROR_NONE;
 
@@ -86,14 +130,18 @@ static void end(void)
 static enum channel_verdict offer_as(const char *container, const char *path, int fd, int code,
 				     unsigned turns)
 {
-	struct channel_client client = { .on_answer = on_answer };
+	struct channel_client client = { .on_answer = on_answer,
+					 .on_lost = on_lost,
+					 .on_ask = open_part ? on_ask : NULL };
 
+	offered_fd = fd;
+	is_lost = false;
 	heard = CHANNEL_BUSY;
 	assert_int_equal(channel_client_connect(&client, stage->store.loop, scratch_path("run"),
 						container),
 			 0);
 	assert_int_equal(channel_client_offer(&client, path, fd, code), 0);
-	for (unsigned i = 0; i < turns && heard == CHANNEL_BUSY; i++)
+	for (unsigned i = 0; i < turns && heard == CHANNEL_BUSY && !is_lost; i++)
 		assert_int_equal(event_loop_poll(stage->store.loop), 0);
 	channel_client_done(&client);
 	event_loop_poll(stage->store.loop);
@@ -345,6 +393,13 @@ static bool is_root(void)
 	return geteuid() == 0;
 }
 
+static int open_denied(int parent_fd, const char *name)
+{
+	(void)parent_fd;
+	(void)name;
+	return -EACCES;
+}
+
 /* What the sender may not read we do not read for it, root or not: it is left to the wrapper. */
 static void test_what_the_sender_may_not_read(void **state)
 {
@@ -356,7 +411,9 @@ static void test_what_the_sender_may_not_read(void **state)
 	assert_int_equal(chmod(scratch_path("mixed/private"), 0600), 0);
 	assert_int_equal(judge(scratch_path("mixed"), O_RDONLY | O_DIRECTORY), CHANNEL_TAKEN);
 	assert_int_equal(chown(scratch_path("mixed/private"), STRANGER, STRANGER), 0);
+	open_part = open_denied;
 	assert_int_equal(judge(scratch_path("mixed"), O_RDONLY | O_DIRECTORY), CHANNEL_REFUSED);
+	open_part = NULL;
 	assert_int_equal(chmod(scratch_path("mixed/private"), 0604), 0);
 	assert_int_equal(judge(scratch_path("mixed"), O_RDONLY | O_DIRECTORY), CHANNEL_TAKEN);
 }
@@ -437,6 +494,197 @@ static void test_packing_as_the_sender(void **state)
 	assert_int_equal(pack_as(0, &packed, &err), 0);
 }
 
+/* --- parts that the sender opens -------------------------------------------------------- */
+
+/* As root with all capabilities would: more than we may as root without those that read. */
+static int open_honestly(int parent_fd, const char *name)
+{
+	struct stat st;
+	int fd;
+
+	if (fstatat(parent_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	fd = openat(parent_fd, name,
+		    (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) ? O_RDONLY : O_PATH) | O_NOFOLLOW |
+			    O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+static void make_private(const char *name, mode_t mode)
+{
+	assert_int_equal(chmod(scratch_path(name), mode), 0);
+	assert_int_equal(chown(scratch_path(name), STRANGER, STRANGER), 0);
+}
+
+static void make_part_tree(void)
+{
+	if (access(scratch_path("parts"), F_OK) == 0)
+		return;
+	assert_int_equal(mkdir(scratch_path("parts"), 0755), 0);
+	assert_int_equal(mkdir(scratch_path("parts/shut"), 0755), 0);
+	assert_int_equal(mkdir(scratch_path("parts/shut/inner"), 0755), 0);
+	scratch_write("parts/open", "all may read this");
+	scratch_write("parts/private", "not all may read this");
+	scratch_write("parts/shut/inner/deep", "deep");
+	scratch_write("parts/shut/file", "in a directory that is shut");
+	assert_int_equal(symlink("file", scratch_path("parts/shut/link")), 0);
+	assert_int_equal(mkfifo(scratch_path("parts/shut/pipe"), 0666), 0);
+	for (int i = 0; i < 300; i++) {
+		char name[64];
+
+		snprintf(name, sizeof(name), "parts/shut/inner/%d", i);
+		scratch_write(name, "one of many");
+	}
+	make_private("parts/private", 0600);
+	make_private("parts/shut/inner", 0700);
+	make_private("parts/shut", 0700);
+}
+
+static void check_parts(const struct handed_item *item)
+{
+	const struct pack_options options = { .format = PACK_TAR,
+					      .name = "parts",
+					      .as = &item->identity };
+	struct sink sink = { .writer = { .write = swallow } };
+	struct error err = ERROR_NONE;
+	struct pack_result packed;
+
+	if (pack_descriptor(item->fd, &options, &sink.writer, &packed, &err) < 0)
+		fail_msg("%s", err.message);
+	assert_int_equal(packed.entries, 308);
+	assert_int_equal(packed.warnings, 1); /* the pipe */
+}
+
+static void test_an_opener(void **state)
+{
+	const struct handed_item *item;
+	size_t left;
+
+	(void)state;
+	if (!is_root())
+		skip();
+	make_part_tree();
+	begin();
+	left = offers.parts_left;
+	open_part = open_honestly;
+	asks = 0;
+	assert_int_equal(offer("/out", open_below("parts")), CHANNEL_TAKEN);
+	item = handed_find(&offers.handed, "/out");
+	assert_non_null(item);
+	assert_int_equal(item->counts.files, 304);
+	assert_int_equal(item->counts.directories, 3);
+	assert_int_equal(item->counts.links, 1);
+	/* private and shut; four in shut; 301 in inner; the three directories. */
+	assert_int_equal(asks, 1 + 1 + 3);
+	assert_int_equal(opened_count(item->opened), 2 + 4 + 301 + 3);
+	assert_int_equal(offers.parts_left, left - opened_count(item->opened));
+	for (int round = 0; round < 2; round++)
+		check_parts(item);
+	/* As another process has it. */
+	for (int round = 0; round < 2; round++) {
+		_cleanup_json_ struct json_object *description = handed_describe(item);
+		struct handed other = { .items = NULL };
+		int fd = handed_pass(item);
+
+		assert_true(fd >= 0);
+		assert_int_equal(handed_adopt(&other, description, &fd), 0);
+		assert_int_equal(opened_count(other.items->opened), opened_count(item->opened));
+		check_parts(other.items);
+		handed_done(&other);
+	}
+	end();
+	open_part = NULL;
+}
+
+static int answer_path(int parent_fd, const char *name)
+{
+	return openat(parent_fd, name, O_PATH | O_CLOEXEC);
+}
+
+static int answer_writable(int parent_fd, const char *name)
+{
+	(void)parent_fd;
+	return open(scratch_path("parts/open"), *name ? O_RDWR | O_CLOEXEC : 0);
+}
+
+static int answer_device(int parent_fd, const char *name)
+{
+	(void)parent_fd;
+	(void)name;
+	return open("/dev/zero", O_RDONLY | O_CLOEXEC);
+}
+
+static int answer_procfs(int parent_fd, const char *name)
+{
+	(void)parent_fd;
+	(void)name;
+	return open("/proc/self/environ", O_RDONLY | O_CLOEXEC);
+}
+
+static int answer_magic_link(int parent_fd, const char *name)
+{
+	(void)parent_fd;
+	(void)name;
+	return open("/proc/self/root", O_PATH | O_NOFOLLOW | O_CLOEXEC);
+}
+
+static int answer_socket(int parent_fd, const char *name)
+{
+	(void)parent_fd;
+	(void)name;
+	return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+}
+
+static int answer_pipe(int parent_fd, const char *name)
+{
+	(void)name;
+	return openat(parent_fd, "shut/pipe", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+}
+
+static int answer_other_mount(int parent_fd, const char *name)
+{
+	(void)parent_fd;
+	(void)name;
+	return open(scratch_path("apart"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+/* Nothing but what is asked for, opened as it should be, goes into the tree. */
+static void test_hostile_openers(void **state)
+{
+	static int (*const answers[])(int, const char *) = {
+		answer_path,       answer_writable, answer_device, answer_procfs,
+		answer_magic_link, answer_socket,   answer_pipe,   answer_other_mount,
+	};
+
+	(void)state;
+	if (!is_root() || unshare(CLONE_NEWNS) < 0 ||
+	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		skip();
+	make_part_tree();
+	assert_int_equal(mkdir(scratch_path("apart"), 0755), 0);
+	assert_int_equal(mount("tmpfs", scratch_path("apart"), "tmpfs", 0, NULL), 0);
+	for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
+		open_part = answers[i];
+		assert_int_equal(judge(scratch_path("parts"), O_RDONLY | O_DIRECTORY),
+				 CHANNEL_REFUSED);
+	}
+	assert_int_equal(umount(scratch_path("apart")), 0);
+	open_part = NULL;
+	begin();
+	/* It does not know what an ask is, and leaves. */
+	assert_int_equal(offer("/out", open_below("parts")), CHANNEL_BUSY);
+	assert_true(is_lost);
+	assert_null(offers.looks);
+	assert_null(handed_find(&offers.handed, "/out"));
+	/* More of them than may be held. */
+	offers.parts_left = 100;
+	open_part = open_honestly;
+	assert_int_equal(offer("/out", open_below("parts")), CHANNEL_REFUSED);
+	assert_non_null(strstr(stage_fixture_logged(), "its wrapper's alone to open"));
+	end();
+	open_part = NULL;
+}
+
 /* Without the means to become somebody else: what everybody may read. */
 static int walk_as_nobody(void)
 {
@@ -491,6 +739,8 @@ int main(void)
 		cmocka_unit_test(test_what_the_sender_may_not_read),
 		cmocka_unit_test(test_a_mount_in_it),
 		cmocka_unit_test(test_packing_as_the_sender),
+		cmocka_unit_test(test_an_opener),
+		cmocka_unit_test(test_hostile_openers),
 		cmocka_unit_test(test_where_nobody_can_be_become),
 	};
 
