@@ -8,6 +8,7 @@
 #include "executor/process/record.h"
 #include "executor/report/failure.h"
 #include "executor/stage/save.h"
+#include "wait/keys.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -330,6 +331,8 @@ static void save_and_report(struct auxiliary *self, bool has_main_run)
 	if (saving_init(&self->reporting.saving, &stage, has_outputs, &err) < 0) {
 		auxiliary_note(self, "Failed to save outputs", &err);
 	} else {
+		if (has_outputs)
+			keys_warn(self->template, &self->environment, self->log);
 		self->reporting.saving.on_settled = on_settled;
 		self->reporting.saving.engine = &self->engine;
 		save(self, &stage, has_outputs, &found);
