@@ -39,9 +39,10 @@ static void finish(struct engine *engine, struct engine_request *request)
 {
 	struct engine_request **link = &engine->requests;
 
-	while (*link != request)
+	while (*link && *link != request)
 		link = &(*link)->next;
-	*link = request->next;
+	if (*link)
+		*link = request->next;
 	request->is_done = true;
 	if (request->on_done)
 		request->on_done(request);
