@@ -3,8 +3,8 @@
 #include "executor/base/cleanup.h"
 #include "executor/base/path.h"
 #include "executor/base/text.h"
+#include "executor/event/crew.h"
 #include "executor/stage/counted.h"
-#include "executor/stage/crew.h"
 #include "executor/stage/landing.h"
 
 #include <errno.h>

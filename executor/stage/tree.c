@@ -3,7 +3,7 @@
 #include "executor/base/cleanup.h"
 #include "executor/base/entry.h"
 #include "executor/base/path.h"
-#include "executor/stage/crew.h"
+#include "executor/event/crew.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -1,4 +1,4 @@
-#include "executor/stage/crew.h"
+#include "executor/event/crew.h"
 
 #include "executor/event/fibers.h"
 
