@@ -241,17 +241,19 @@ int object_batch_flush(struct object_batch *batch, struct error *err)
 }
 
 /* One name that cannot be in a request shall not keep the others from it. */
-static int delete_apart(struct object_batch *batch, const char *key, size_t owner,
+static int delete_apart(const struct object_batch *batch, const char *key, size_t owner,
 			struct error *err)
 {
+	/* Somebody else may send and free the batch meanwhile. */
+	const struct object_batch copy = *batch;
 	struct error cause = ERROR_NONE;
-	int r = object_batch_delete(batch->client, key, &cause);
+	int r = object_batch_delete(copy.client, key, &cause);
 
 	if (r == -ECANCELED) {
 		*err = cause;
 		return r;
 	}
-	batch->done(batch->context, owner, r < 0 ? &cause : NULL);
+	copy.done(copy.context, owner, r < 0 ? &cause : NULL);
 	return 0;
 }
 
@@ -264,7 +266,12 @@ static int make_room(struct object_batch *batch)
 	return batch->keys && batch->owners ? 0 : -ENOMEM;
 }
 
-int object_batch_add(struct object_batch *batch, const char *key, size_t owner, struct error *err)
+bool object_batch_is_full(const struct object_batch *batch)
+{
+	return batch->count >= OBJECT_BATCH_KEYS || batch->bytes >= OBJECT_BATCH_BYTES;
+}
+
+int object_batch_keep(struct object_batch *batch, const char *key, size_t owner, struct error *err)
 {
 	char *copy;
 
@@ -276,7 +283,12 @@ int object_batch_add(struct object_batch *batch, const char *key, size_t owner, 
 	batch->keys[batch->count] = copy;
 	batch->owners[batch->count++] = owner;
 	batch->bytes += strlen(key);
-	if (batch->count < OBJECT_BATCH_KEYS && batch->bytes < OBJECT_BATCH_BYTES)
-		return 0;
-	return object_batch_flush(batch, err);
+	return 0;
+}
+
+int object_batch_add(struct object_batch *batch, const char *key, size_t owner, struct error *err)
+{
+	int r = object_batch_keep(batch, key, owner, err);
+
+	return r == 0 && object_batch_is_full(batch) ? object_batch_flush(batch, err) : r;
 }

@@ -9,7 +9,7 @@
 /* As many as a request may name, and less if their names are long, so that several fit into a small
  * memory at a time. */
 #define OBJECT_BATCH_KEYS 1000
-#define OBJECT_BATCH_BYTES ((size_t)256 * 1024)
+#define OBJECT_BATCH_BYTES ((size_t)128 * 1024)
 
 struct object_batch {
 	struct object_client *client;
@@ -28,6 +28,11 @@ int object_batch_delete(struct object_client *client, const char *key, struct er
 /* Keeps a copy of the key; sends what has been kept when that is enough for a request. -ECANCELED or
  * -ENOMEM; what cannot be deleted is told to done() alone. Several sequences may add to one batch. */
 int object_batch_add(struct object_batch *batch, const char *key, size_t owner, struct error *err);
+
+/* The same, and the sending is the caller's once it is full; a key that no request can hold is deleted at
+ * once. */
+int object_batch_keep(struct object_batch *batch, const char *key, size_t owner, struct error *err);
+bool object_batch_is_full(const struct object_batch *batch);
 
 /* Sends what has been kept. */
 int object_batch_flush(struct object_batch *batch, struct error *err);

@@ -5,11 +5,14 @@
 #include "executor/artifact/object/survey.h"
 #include "executor/base/cleanup.h"
 #include "executor/base/text.h"
-#include "executor/event/fibers.h"
+#include "executor/event/crew.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* Requests for what lies below a key, while it is listed. */
+#define BELOW_WIDTH 2
 
 /* What has become of one key so far. */
 struct item {
@@ -24,8 +27,8 @@ struct work {
 	const struct store_removal *removal;
 	struct item *items;
 	uint8_t *places;
-	struct object_batch together; /* of keys that are objects */
-	size_t next;
+	struct object_batch *together; /* of keys that are objects; not full yet */
+	struct crew *crew;
 	size_t streak; /* of failures that an outage explains */
 	struct error outage; /* the store answers nobody: the rest is not asked for */
 };
@@ -132,81 +135,175 @@ static int check_key(const struct object_client *client, const char *key, struct
 	}
 }
 
+/* --- Batches ----------------------------------------------------------------------------------- */
+
+static struct object_batch *new_batch(struct work *work, size_t width)
+{
+	struct object_batch *batch = malloc(sizeof(*batch));
+
+	if (batch)
+		*batch = (struct object_batch){
+			.client = work->client, .done = on_deleted, .context = work, .width = width
+		};
+	return batch;
+}
+
+static void drop_batch(void *batch)
+{
+	if (batch)
+		object_batch_done(batch);
+	free(batch);
+}
+
+/* Keeps a key for a request with others; true in *ret_is_full when that is to be sent. */
+static int keep(struct work *work, struct object_batch **batch, size_t width, const char *key,
+		size_t i, bool *ret_is_full, struct error *err)
+{
+	int r;
+
+	if (!*batch)
+		*batch = new_batch(work, width);
+	if (!*batch)
+		return error_set(err, -ENOMEM, "out of memory");
+	work->items[i].pending++;
+	work->items[i].was_there = true;
+	r = object_batch_keep(*batch, key, i, err);
+	/* Others may have sent it meanwhile. */
+	*ret_is_full = r == 0 && *batch && object_batch_is_full(*batch);
+	return r;
+}
+
+/* Sends a batch and frees it. */
+static int flush(struct work *work, struct object_batch *batch, struct error *err)
+{
+	int r = 0;
+
+	if (batch && work->outage.code < 0)
+		for (size_t i = 0; i < batch->count; i++)
+			on_deleted(work, batch->owners[i], &work->outage);
+	else if (batch)
+		r = object_batch_flush(batch, err);
+	drop_batch(batch);
+	return r;
+}
+
 /* --- One key ----------------------------------------------------------------------------------- */
 
+/* What lies below a key: one job lists it, others delete what has been listed. */
 struct below {
 	struct work *work;
-	struct object_batch batch;
+	struct object_batch *batch; /* not full yet; NULL = none */
+	struct crew *crew;
 	const char *prefix;
 	size_t i;
+	size_t width;
 };
+
+static int hand_over(struct below *below, struct object_batch **batch, struct error *err)
+{
+	struct object_batch *taken = TAKE_PTR(*batch);
+	int r = taken ? crew_put(below->crew, taken, err) : 0;
+
+	if (r < 0)
+		drop_batch(taken);
+	return r;
+}
 
 static int add_below(void *context, const char *relative, int64_t size, struct error *err)
 {
 	struct below *below = context;
-	struct item *item = &below->work->items[below->i];
 	_cleanup_free_ char *key = NULL;
+	bool is_full = false;
+	int r;
 
 	(void)size;
 	if (asprintf(&key, "%s%s", below->prefix, relative) < 0) {
 		key = NULL;
 		return error_set(err, -ENOMEM, "out of memory");
 	}
-	item->pending++;
-	item->was_there = true;
-	return object_batch_add(&below->batch, key, below->i, err);
+	r = keep(below->work, &below->batch, below->width, key, below->i, &is_full, err);
+	if (r < 0 || !is_full)
+		return r;
+	/* Many lie there: the objects of others need not wait for their end. */
+	r = hand_over(below, &below->work->together, err);
+	return r < 0 ? r : hand_over(below, &below->batch, err);
+}
+
+static int list_below(void *context, struct crew *crew, struct error *err)
+{
+	struct below *below = context;
+	struct error cause = ERROR_NONE;
+	int r;
+
+	below->crew = crew;
+	r = object_list_all(below->work->client, below->prefix, add_below, below, &cause);
+	if (r == -ECANCELED || r == -ENOMEM) {
+		*err = cause;
+		return r;
+	}
+	/* What was listed before is deleted all the same. */
+	if (r < 0 && r != -ENOENT)
+		note_failure(below->work, below->i, &cause);
+	else
+		below->work->streak = 0;
+	return hand_over(below, &below->batch, err);
+}
+
+static int delete_below(void *context, void *item, struct error *err)
+{
+	const struct below *below = context;
+
+	return flush(below->work, item, err);
 }
 
 static int remove_below(struct work *work, size_t i, struct error *err)
 {
 	const char *key = work->removal->keys[i];
 	_cleanup_free_ char *prefix = object_list_prefix(key);
-	struct below below = {
-		.work = work,
-		.batch = { .client = work->client, .done = on_deleted, .context = work },
-		.prefix = prefix,
-		.i = i,
+	struct below below = { .work = work, .prefix = prefix, .i = i };
+	const struct crew_duties duties = {
+		.find = list_below,
+		.work = delete_below,
+		.drop = drop_batch,
+		.context = &below,
 	};
 	int r;
 
 	/* As many in all as keys are worked on. */
-	below.batch.width = work->removal->count == 1 ? OBJECT_REMOVE_WIDTH : 4;
+	below.width = work->removal->count == 1 ? OBJECT_REMOVE_WIDTH : 4;
 	if (!prefix)
 		return error_set(err, -ENOMEM, "out of memory");
 	if (*prefix == '\0' || strcmp(prefix, "/") == 0)
 		return error_set(err, -EINVAL, "delete %s/%s: that is the whole bucket",
 				 work->client->bucket, key);
-	r = object_list_all(work->client, prefix, add_below, &below, err);
-	if (r == 0)
-		r = object_batch_flush(&below.batch, err);
-	object_batch_done(&below.batch);
-	if (r == 0 || r == -ENOENT)
-		work->streak = 0;
-	return r == -ENOENT ? 0 : r;
+	r = crew_run(work->client->context.loop, BELOW_WIDTH, &duties, err);
+	drop_batch(below.batch);
+	return r;
+}
+
+/* One more object of those that go together. */
+static int add_object(struct work *work, size_t i, bool *ret_is_full, struct error *err)
+{
+	work->streak = 0;
+	return keep(work, &work->together, OBJECT_REMOVE_WIDTH, work->removal->keys[i], i,
+		    ret_is_full, err);
 }
 
 static int remove_key(struct work *work, size_t i, struct error *err)
 {
 	const char *key = work->removal->keys[i];
 	enum there there = IS_MISSING;
+	bool is_full = false;
 	int r = check_key(work->client, key, err);
 
-	if (r < 0)
-		return r;
-	if (text_has_suffix(key, "/"))
-		there = IS_MISSING;
-	else if (work->places[i] == OBJECT_SEEN)
-		there = IS_THERE;
-	else if (work->places[i] == OBJECT_UNKNOWN)
+	if (r == 0 && work->places[i] != OBJECT_SEEN_BELOW && !text_has_suffix(key, "/"))
 		r = look(work->client, key, &there, err);
 	if (r < 0)
 		return r;
 	if (there == IS_MISSING)
 		return remove_below(work, i, err);
-	work->streak = 0;
-	work->items[i].was_there = true;
-	work->items[i].pending++;
-	return object_batch_add(&work->together, key, i, err);
+	r = add_object(work, i, &is_full, err);
+	return r == 0 && is_full ? flush(work, TAKE_PTR(work->together), err) : r;
 }
 
 static int process(struct work *work, size_t i, struct error *err)
@@ -231,25 +328,84 @@ static int process(struct work *work, size_t i, struct error *err)
 
 /* --- All of them ------------------------------------------------------------------------------- */
 
-static int do_some(void *context, size_t unused, struct error *err)
-{
-	struct work *work = context;
-	int r = 0;
+/* What one job finds for the others: a batch to be sent, or a key to be looked at. */
+struct duty {
+	struct object_batch *batch; /* NULL = the key */
+	size_t i;
+};
 
-	(void)unused;
-	while (r == 0 && work->next < work->removal->count)
-		r = process(work, work->next++, err);
-	/* What is left waits for nobody else. */
-	return r < 0 ? r : object_batch_flush(&work->together, err);
+static int put_duty(struct work *work, struct object_batch *batch, size_t i, struct error *err)
+{
+	struct duty *duty = malloc(sizeof(*duty));
+	int r;
+
+	if (!duty) {
+		drop_batch(batch);
+		return error_set(err, -ENOMEM, "out of memory");
+	}
+	*duty = (struct duty){ .batch = batch, .i = i };
+	r = crew_put(work->crew, duty, err);
+	if (r < 0) {
+		drop_batch(batch);
+		free(duty);
+	}
+	return r;
 }
 
-static int survey(struct work *work, struct error *err)
+static void drop_duty(void *item)
 {
-	const struct store_removal *removal = work->removal;
+	struct duty *duty = item;
 
-	if (removal->count < OBJECT_REMOVE_SURVEY_MIN)
+	drop_batch(duty->batch);
+	free(duty);
+}
+
+static int do_duty(void *context, void *item, struct error *err)
+{
+	struct duty duty = *(struct duty *)item;
+
+	free(item);
+	return duty.batch ? flush(context, duty.batch, err) : process(context, duty.i, err);
+}
+
+static int on_seen(void *context, size_t i, struct error *err)
+{
+	struct work *work = context;
+	const char *key = work->removal->keys[i];
+	bool is_full = false;
+	int r;
+
+	/* The mark of a directory is only a part of it. */
+	if (text_has_suffix(key, "/") || check_key(work->client, key, NULL) < 0) {
+		work->places[i] = OBJECT_SEEN_BELOW;
 		return 0;
-	return object_survey(work->client, removal->keys, removal->count, work->places, err);
+	}
+	r = add_object(work, i, &is_full, err);
+	return r == 0 && is_full ? put_duty(work, TAKE_PTR(work->together), 0, err) : r;
+}
+
+static int find_duties(void *context, struct crew *crew, struct error *err)
+{
+	struct work *work = context;
+	const struct store_removal *removal = work->removal;
+	const struct object_survey survey = {
+		.keys = removal->keys,
+		.count = removal->count,
+		.places = work->places,
+		.seen = on_seen,
+		.context = work,
+	};
+	int r = 0;
+
+	work->crew = crew;
+	if (removal->count >= OBJECT_REMOVE_SURVEY_MIN)
+		r = object_survey(work->client, &survey, err);
+	if (r == 0 && work->together)
+		r = put_duty(work, TAKE_PTR(work->together), 0, err);
+	for (size_t i = 0; i < removal->count && r == 0; i++)
+		if (work->places[i] != OBJECT_SEEN)
+			r = put_duty(work, NULL, i, err);
+	return r;
 }
 
 /* None could be asked for: each has that failure. */
@@ -265,14 +421,13 @@ int object_remove_all(struct object_client *client, const struct store_removal *
 	_cleanup_free_ struct item *items = calloc(removal->count, sizeof(*items));
 	_cleanup_free_ uint8_t *places = calloc(removal->count, sizeof(*places));
 	struct work work = {
-		.client = client,
-		.removal = removal,
-		.items = items,
-		.places = places,
-		.together = { .client = client,
-			      .done = on_deleted,
-			      .context = &work,
-			      .width = OBJECT_REMOVE_WIDTH },
+		.client = client, .removal = removal, .items = items, .places = places
+	};
+	const struct crew_duties duties = {
+		.find = find_duties,
+		.work = do_duty,
+		.drop = drop_duty,
+		.context = &work,
 	};
 	struct error cause = ERROR_NONE;
 	int r;
@@ -285,11 +440,10 @@ int object_remove_all(struct object_client *client, const struct store_removal *
 		return 0;
 	}
 	if (r == 0)
-		r = survey(&work, &cause);
+		r = crew_run(client->context.loop, OBJECT_REMOVE_WIDTH, &duties, &cause);
 	if (r == 0)
-		r = fibers_run(client->context.loop, OBJECT_REMOVE_WIDTH, OBJECT_REMOVE_WIDTH,
-			       do_some, &work, &cause);
-	object_batch_done(&work.together);
+		r = flush(&work, TAKE_PTR(work.together), &cause);
+	drop_batch(work.together);
 	for (size_t i = 0; i < removal->count; i++)
 		free(items[i].failure);
 	if (r < 0 && err)

@@ -11,8 +11,17 @@ enum object_place {
 	OBJECT_SEEN_BELOW, /* not itself, but something below it */
 };
 
-/* Lists what the keys have in common, and notes in places[i] what was seen of keys[i]. Ends early where
- * that finds less than it costs. What was not seen need not be missing (listings of some servers are late).
- * A server that does not list is no failure; -ECANCELED or -ENOMEM is. */
-int object_survey(struct object_client *client, const char *const *keys, size_t count,
-		  uint8_t *places, struct error *err);
+struct object_survey {
+	const char *const *keys;
+	size_t count;
+	uint8_t *places; /* of each key: what was seen of it */
+	/* An object was seen at keys[i], for the first time; may wait. A failure ends the survey. */
+	int (*seen)(void *context, size_t i, struct error *err);
+	void *context;
+};
+
+/* Lists what the keys have in common. Ends early where that finds less than it costs. What was not seen
+ * need not be missing (listings of some servers are late). A server that does not list is no failure;
+ * -ECANCELED or -ENOMEM is. */
+int object_survey(struct object_client *client, const struct object_survey *survey,
+		  struct error *err);
