@@ -143,6 +143,8 @@ int gc_api_patch(struct gc_api *api, const char *task, const struct buffer *body
 		.content_type = KUBE_MERGE_PATCH,
 		.body = body->data,
 		.size = body->size,
+		/* That is the whole task. */
+		.is_answer_unread = true,
 	};
 	struct kube_status status;
 	int r = buffer_append_format(&path, COLLECTION "%s/" RESOURCE "/",

@@ -1,6 +1,7 @@
 #include "gc/sweep.h"
 
 #include "executor/base/cleanup.h"
+#include "executor/base/clock.h"
 #include "executor/event/fibers.h"
 #include "executor/template/location.h"
 
@@ -36,6 +37,9 @@ static void decide(struct sweep *sweep, struct gc_artifact *artifact, bool was_t
 {
 	struct gc_task *task = sweep->task;
 
+	/* Whoever was asked to stop in the middle of its attempts has not failed. */
+	if (err && event_loop_is_cancelled(sweep->stores->loop))
+		return;
 	gc_task_decide(task, artifact,
 		       err       ? GC_FAILED :
 		       was_there ? GC_DELETED :
@@ -208,6 +212,7 @@ int gc_sweep_report(struct gc_api *api, struct gc_task *task, struct error *err)
 /* Until all is deleted; what comes last is stored afterwards. */
 static int report_now_and_then(struct sweep *sweep, struct error *err)
 {
+	int64_t began_ms, took_ms;
 	int r = 0;
 
 	while (r == 0 && !sweep->is_deleted) {
@@ -218,11 +223,15 @@ static int report_now_and_then(struct sweep *sweep, struct error *err)
 		}
 		sweep->is_due = sweep->is_aging = false;
 		event_timer_clear(&sweep->age);
+		began_ms = clock_now_ms();
 		r = gc_sweep_report(sweep->api, sweep->task, err);
 		if (r < 0)
 			return r;
+		took_ms = clock_now_ms() - began_ms;
 		sweep->is_pausing = true;
-		event_timer_set(&sweep->pause, GC_REPORT_PAUSE_MS);
+		event_timer_set(&sweep->pause, took_ms * GC_REPORT_SHARE > GC_REPORT_PAUSE_MS ?
+						       took_ms * GC_REPORT_SHARE :
+						       GC_REPORT_PAUSE_MS);
 	}
 	if (r == -ECANCELED)
 		return event_loop_cancelled_error(err);

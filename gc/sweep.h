@@ -5,9 +5,10 @@
 #include "gc/api.h"
 #include "gc/task.h"
 
-/* Results are stored when a node is done, but not more often than this; of a node that takes long, when
- * the first of them is so old. */
+/* Results are stored when a node is done, with pauses between that are no shorter than this, and so many
+ * times as long as the API server took; of a node that takes long, when the first of them is so old. */
 #define GC_REPORT_PAUSE_MS 500
+#define GC_REPORT_SHARE 4
 #define GC_REPORT_AGE_MS 2000
 
 /*

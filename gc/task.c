@@ -427,61 +427,67 @@ int gc_task_judge(struct gc_task *task, struct error *err)
 
 /* --- Results ---------------------------------------------------------------------------------- */
 
-static int set_result(struct json_object *results, const struct gc_artifact *artifact)
+/* Written as text: as values, thousands of results would need megabytes. */
+static int append_string(struct buffer *out, const char *s)
 {
-	struct json_object *result = json_new_object();
-	int r = json_set(results, artifact->name, result);
+	_cleanup_json_ struct json_object *value = json_new_string(s, strlen(s));
 
-	if (r == 0)
-		r = json_set_string(result, "name", artifact->name);
-	if (r == 0 && gc_verdict_is_success(artifact->verdict))
-		r = json_set(result, "success", json_new_bool(true));
-	else if (r == 0)
-		r = json_set_string(result, "error", artifact->failure ? artifact->failure : "");
-	/* Of an earlier run. */
-	if (r == 0 && artifact->had_failed && gc_verdict_is_success(artifact->verdict))
-		r = json_set_null(result, "error");
-	return r;
+	return value ? json_print(value, out, NULL) : -ENOMEM;
 }
 
-/* The member's results, made if they are not there yet; NULL = no memory. */
-static struct json_object *results_of(struct json_object *nodes, const char *id)
+static int append_result(struct buffer *out, const struct gc_artifact *artifact)
 {
-	struct json_object *node = json_get(nodes, id);
+	bool is_success = gc_verdict_is_success(artifact->verdict);
+	int r = append_string(out, artifact->name);
 
-	if (!node) {
-		node = json_new_object();
-		if (json_set(nodes, id, node) < 0 ||
-		    json_set(node, "artifactResults", json_new_object()) < 0)
-			return NULL;
-	}
-	return json_get(node, "artifactResults");
+	if (r == 0)
+		r = buffer_append_string(out, ":{\"name\":");
+	if (r == 0)
+		r = append_string(out, artifact->name);
+	if (r == 0)
+		r = buffer_append_string(out, is_success ? ",\"success\":true" : ",\"error\":");
+	if (r == 0 && !is_success)
+		r = append_string(out, artifact->failure ? artifact->failure : "");
+	/* Of an earlier run (RFC 7386: null removes). */
+	if (r == 0 && is_success && artifact->had_failed)
+		r = buffer_append_string(out, ",\"error\":null");
+	return r < 0 ? r : buffer_append_string(out, "}");
+}
+
+/* Artifacts stand in the order of their nodes. */
+static int append_node(const struct gc_task *task, const struct gc_artifact *artifact,
+		       const struct gc_artifact *before, struct buffer *out)
+{
+	int r;
+
+	if (before && before->node == artifact->node)
+		return buffer_append_string(out, ",");
+	r = before ? buffer_append_string(out, "}},") : 0;
+	if (r == 0)
+		r = append_string(out, task->nodes[artifact->node].id);
+	return r < 0 ? r : buffer_append_string(out, ":{\"artifactResults\":{");
 }
 
 int gc_task_results(const struct gc_task *task, struct buffer *out, size_t reported[GC_RESULTS_MAX],
 		    struct error *err)
 {
-	_cleanup_json_ struct json_object *body = json_new_object();
-	struct json_object *status = json_new_object(), *nodes = json_new_object();
-	int count = 0, r = json_set(body, "status", status);
+	const struct gc_artifact *before = NULL;
+	int count = 0, r;
 
-	if (r == 0)
-		r = json_set(status, "artifactResultsByNode", nodes);
+	buffer_reset(out);
+	r = buffer_append_string(out, "{\"status\":{\"artifactResultsByNode\":{");
 	for (size_t i = 0; i < task->artifact_count && count < GC_RESULTS_MAX && r == 0; i++) {
 		const struct gc_artifact *artifact = &task->artifacts[i];
-		struct json_object *results;
 
 		if (artifact->verdict == GC_UNDECIDED || artifact->is_reported)
 			continue;
-		results = results_of(nodes, task->nodes[artifact->node].id);
-		r = results ? set_result(results, artifact) : -ENOMEM;
+		r = append_node(task, artifact, before, out);
+		if (r == 0)
+			r = append_result(out, artifact);
+		before = artifact;
 		reported[count++] = i;
 	}
-	if (r < 0)
-		return error_set(err, r, "out of memory");
-	if (count == 0)
-		return 0;
-	buffer_reset(out);
-	r = json_print(body, out, err);
-	return r < 0 ? r : count;
+	if (r == 0)
+		r = buffer_append_string(out, count > 0 ? "}}}}}" : "}}}");
+	return r < 0 ? error_errno(err, r, "artifact GC task %s: results", task->name) : count;
 }

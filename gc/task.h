@@ -88,8 +88,9 @@ int gc_task_relocate(const struct gc_task *task, const struct gc_artifact *artif
 void gc_task_decide(struct gc_task *task, struct gc_artifact *artifact, enum gc_verdict verdict,
 		    const char *failure);
 
-/* So many results are stored with one request. */
-#define GC_RESULTS_MAX 500
+/* So many results are stored with one request. With failures' texts they take less than half of what an
+ * API server reads (3 MiB). */
+#define GC_RESULTS_MAX 4000
 
 /* The status with verdicts that have not been reported, GC_RESULTS_MAX at most; their numbers go to
  * `reported`. Returns how many, 0 if there are none. */

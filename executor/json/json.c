@@ -300,11 +300,6 @@ int json_set(struct json_object *object, const char *key, struct json_object *va
 	return 0;
 }
 
-int json_set_null(struct json_object *object, const char *key)
-{
-	return json_object_object_add(object, key, NULL) < 0 ? -ENOMEM : 0;
-}
-
 int json_set_string(struct json_object *object, const char *key, const char *value)
 {
 	return json_set(object, key, json_new_string(value, strlen(value)));

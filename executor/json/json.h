@@ -96,8 +96,6 @@ struct json_object *json_new_int(int64_t value);
 struct json_object *json_new_bool(bool value);
 
 int json_set(struct json_object *object, const char *key, struct json_object *value);
-/* An explicit null: in a merge patch, the member's removal (RFC 7386). */
-int json_set_null(struct json_object *object, const char *key);
 int json_set_string(struct json_object *object, const char *key, const char *value);
 int json_append(struct json_object *array, struct json_object *value);
 void json_remove(struct json_object *object, const char *key);

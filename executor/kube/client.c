@@ -26,6 +26,7 @@ struct kube_call {
 	const void *body;
 	size_t size;
 	struct buffer *text;
+	bool is_answer_unread;
 	char *url;
 	char **headers; /* NULL terminated; hold secrets */
 	struct http_transfer *transfer;
@@ -185,7 +186,7 @@ static void on_response(struct http_transfer *transfer, const struct http_respon
 	(void)transfer;
 	if (err.code == 0)
 		kube_status_decode(call->method, call->url, response, &status,
-				   call->text ? NULL : &object, &err);
+				   call->text || call->is_answer_unread ? NULL : &object, &err);
 	if (err.code == 0 && call->text) {
 		buffer_reset(call->text);
 		if (buffer_append(call->text, response->body.data, response->body.size) < 0)
@@ -279,6 +280,7 @@ struct kube_call *kube_start(struct kube_client *client, const struct kube_reque
 		.body = request->body,
 		.size = request->size,
 		.text = request->text,
+		.is_answer_unread = request->is_answer_unread,
 	};
 	r = event_timer_init(&call->timer, kube_client_loop(client), on_timeout);
 	if (r < 0)

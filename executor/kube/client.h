@@ -50,6 +50,7 @@ struct kube_request {
 	/* Receives the JSON of a 2xx as it came, in place of an object, up to its own maximum; NULL = an
 	 * object is wanted. */
 	struct buffer *text;
+	bool is_answer_unread; /* a 2xx is all that is wanted */
 };
 
 /* Called exactly once, unless the call is freed before. error->code is 0 for a 2xx; `object` is its
