@@ -14,6 +14,7 @@ from typing import Any
 
 from tests.lab import BUCKET, FIXTURES, SECRET, Lab, check_no_reports
 from tests.pod import ApiInfo, PodResult, PodRunner
+from tests.room import binary
 from tests.servers.server import S3Server
 
 POD = FIXTURES / "artifact-gc/pod-artifact-gc-gb6vq-artgc-wfdel-2166136261.json"
@@ -28,7 +29,7 @@ class GcLab(Lab):
     """A lab whose pods delete artifacts."""
 
     def __init__(self, directory: Path, s3: S3Server | None = None):
-        super().__init__(directory, s3=s3)
+        super().__init__(directory, binary(), s3)
         self.token = self.api.add_gc_account("artifact-gc")
 
     def location(self, endpoint: str = "", **fields: Any) -> Json:
@@ -70,10 +71,11 @@ class GcLab(Lab):
         }
         self.api.gc_tasks.create(self.api.namespace, body)
 
-    def pod(self, env: dict[str, str | None] | None = None) -> Json:
+    def pod(self, env: dict[str, str | None] | None = None, log_level: str = "debug") -> Json:
         """The recorded pod; ENV adds variables, and takes away those that are None."""
         pod = self.adapt(json.loads(POD.read_text()))
         (main,) = pod["spec"]["containers"]
+        main["args"][main["args"].index("--loglevel") + 1] = log_level
         values = {**FAST, **(env or {})}
         kept = [entry for entry in main["env"] if entry["name"] not in values]
         added = [{"name": key, "value": value} for key, value in values.items() if value]
