@@ -18,7 +18,8 @@ from typing import Any
 from bench import data
 from bench.figures import GIB, KIB
 from bench.subject import IMAGE, Subject, user_image
-from tests.lab import BUCKET, SECRET, Lab
+from tests.gc import GcLab
+from tests.lab import BUCKET, SECRET
 from tests.layout import pod_for
 from tests.pod import PodRunner
 from tests.pod.sandbox import linux
@@ -108,7 +109,7 @@ class Yard:
             raise RuntimeError(f"versitygw: {reason}")
         self.directory = directory
         self.gateway = versitygw.VersityGw(directory / "gateway")
-        self.lab = Lab(directory / "lab", s3=self.gateway)
+        self.lab = GcLab(directory / "lab", self.gateway)
         self.relay = Relay(self.gateway.port, directory / "relay")
         self.stored = self.gateway.directory / "data" / BUCKET
         self.images = user_image(directory)
