@@ -52,7 +52,11 @@ def life(subject: Subject, directory: Path) -> list[Figure]:
     with Lab(directory / f"life-{subject.label}", executor=str(subject.binary)) as lab:
         _run(lab, 0, images)  # images and caches are warm from here on
         lab.api.clear()
-        runs = [_run(lab, number, images) for number in range(1, PODS + 1)]
+        runs, labels = [], []
+        for number in range(1, PODS + 1):
+            runs.append(_run(lab, number, images))
+            # The last request of a pod is the one that completes its report.
+            labels.append(lab.api.requests()[-1]["time"] - _moment(runs[-1]))
         calls = len(lab.api.requests()) / PODS
     inits = [run.result.containers["init"] for run in runs]
     ends = [run.result.containers["wait"].finished - _moment(run) for run in runs]
@@ -74,6 +78,7 @@ def life(subject: Subject, directory: Path) -> list[Figure]:
             ends,
             [Bar(0.030)],
         ),
+        Figure("done", "  until the label that completes the report is sent", "ms", labels, [Bar(0.030)]),
         Figure("done", "  API calls of a pod", "", [calls], [Bar(3)]),
     ]
 

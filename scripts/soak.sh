@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs the long counts: random schedules in bare namespaces, random pods under random faults, and
-# outages that outlast every retry, and transfers that are cut. Resumes what was interrupted.
+# outages of stores and of the API server, and transfers that are cut. Resumes what was interrupted.
 # usage: soak.sh      SCHEDULES_COUNT=10000 SCHEDULES_FIRST=1 SOAK_SEEDS=500 SOAK_FIRST=1 in the environment
 set -euo pipefail
 cd "$(dirname "$0")/.."
