@@ -103,6 +103,8 @@ struct http_request {
 	/* The operation that this is an attempt of: the request waits at the gate of its endpoint
 	 * (gate.h) and is counted. NULL = it starts at once. */
 	struct retry *retry;
+	/* Whether an answer with a status below 500 shows the endpoint well nevertheless; NULL = it does. */
+	bool (*is_well)(const struct http_response *response);
 	bool may_take_long; /* the answer ends somebody's work: no stall timeout */
 	int64_t timeout_ms; /* for all of it, from when it starts; 0 = none */
 	size_t body_max; /* for response.body; 0 = 64 KiB */

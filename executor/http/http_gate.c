@@ -19,15 +19,20 @@
 #define SHOWN_AT_ONCE 5.0
 #define SHOWN_PER_S 1.0
 
-/* "https://host:port" of a URL; false if it is too long to be told. */
-static bool endpoint_of(const char *url, char endpoint[HTTP_ENDPOINT_MAX])
+/* "https://host:port" of a URL, or "unix:path"; false if it is too long to be told. */
+static bool endpoint_of(const struct http_request *request, char endpoint[HTTP_ENDPOINT_MAX])
 {
+	const char *url = request->url;
 	const char *scheme_end = strstr(url, "://");
 	const char *start = scheme_end ? scheme_end + 3 : url;
 	size_t size = strcspn(start, "/?#");
 	const char *at = memrchr(start, '@', size);
 	int n;
 
+	if (request->unix_path) {
+		n = snprintf(endpoint, HTTP_ENDPOINT_MAX, "unix:%s", request->unix_path);
+		return n > 0 && n < HTTP_ENDPOINT_MAX;
+	}
 	if (at) {
 		size -= (size_t)(at + 1 - start);
 		start = at + 1;
@@ -60,11 +65,11 @@ static struct http_gate *new_gate(struct http_client *client, const char *endpoi
 	return gate;
 }
 
-static struct http_gate *find_gate(struct http_client *client, const char *url)
+static struct http_gate *find_gate(struct http_client *client, const struct http_request *request)
 {
 	char endpoint[HTTP_ENDPOINT_MAX];
 
-	if (!endpoint_of(url, endpoint))
+	if (!endpoint_of(request, endpoint))
 		return NULL;
 	for (unsigned i = 0; i < client->gate_count; i++)
 		if (strcasecmp(client->gates[i]->endpoint, endpoint) == 0)
@@ -119,7 +124,7 @@ bool http_gate_hold(struct http_transfer *transfer)
 
 	if (!retry)
 		return false;
-	gate = find_gate(transfer->client, transfer->request.url);
+	gate = find_gate(transfer->client, &transfer->request);
 	retry->gate = gate;
 	retry->is_gate_passed = false;
 	if (!gate)
@@ -149,7 +154,9 @@ static bool is_sign_of_life(const struct http_transfer *transfer, uint64_t sent_
 	int status = transfer->response.status;
 
 	if (transfer->has_headers)
-		return status < 500 && status != 429;
+		return status < 500 && status != 429 &&
+		       (!transfer->request.is_well ||
+			transfer->request.is_well(&transfer->response));
 	return sent_bytes >= ALIVE_BYTES;
 }
 

@@ -458,6 +458,20 @@ def test_oauth2_refused(
     good(store, url, "put-file", tmp_path / "out", "f", "", **fields)
 
 
+def test_oauth2_tokens_are_shared(
+    store: Store, nginx: Nginx, tokens: TokenServer, tmp_path: Path
+) -> None:
+    """One for all artifacts of a process that ask in the same way; another when it has ended, or is refused."""
+    url, fields = f"{nginx.url}/token/f", oauth2(tmp_path, tokens, scopes=["a"])
+    data = make_file(nginx.files / "f", 10)
+    for expires_in, stale, count in ((3600, 0, 1), (-1, 0, 5), (3600, 1, 2)):
+        tokens.expires_in, tokens.stale = expires_in, stale
+        tokens.requests.clear()
+        good(store, url, "get-each", tmp_path / "out", *"abcde", **fields)
+        assert (tmp_path / "out").read_bytes() == data
+        assert len(tokens.requests) == count
+
+
 def test_client_certificate(
     store: Store, nginx: Nginx, tokens: TokenServer, tmp_path: Path
 ) -> None:

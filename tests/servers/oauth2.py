@@ -65,6 +65,7 @@ class TokenServer(Server):
         self.takes_basic = self.takes_form = True
         self.token_type: str | None = "bearer"
         self.failures: list[int] = []  # statuses before the next answer
+        self.expires_in = 3600  # seconds; negative = the token is over when it comes
         self.stale = 0  # so many tokens that nobody takes first
         self.requests: list[dict] = []
         self.lock = threading.Lock()
@@ -86,7 +87,7 @@ class TokenServer(Server):
         if self.stale > 0:
             self.stale -= 1
             token = "stale"
-        answer = {"access_token": token, "expires_in": 3600}
+        answer = {"access_token": token, "expires_in": self.expires_in}
         return 200, answer | ({"token_type": self.token_type} if self.token_type else {})
 
     def stop(self) -> None:

@@ -1,5 +1,6 @@
 #include "executor/artifact/http/client.h"
 
+#include "executor/artifact/cache.h"
 #include "executor/artifact/http/token.h"
 #include "executor/artifact/secret.h"
 #include "executor/base/text.h"
@@ -78,6 +79,11 @@ int web_client_new(const struct store_operations *operations, const struct store
 		return error_set(err, -ENOMEM, "out of memory");
 	client->store.operations = operations;
 	client->context = *context;
+	if (!context->cache) {
+		client->context.cache = client->own_cache = store_cache_new();
+		if (!client->own_cache)
+			return error_set(err, -ENOMEM, "out of memory");
+	}
 	r = set_url(client, url, err);
 	if (r == 0)
 		r = retry_policy_from_environment(&client->policy, err);
@@ -103,7 +109,7 @@ void web_client_free(struct web_client *client)
 	for (size_t i = 0; i < client->line_count; i++)
 		secret_free_string(client->lines[i]);
 	secret_free_string(client->authorization);
-	web_token_free(client->token);
+	store_cache_free(client->own_cache);
 	secret_free((char *)client->tls.client_cert_pem, client->tls.client_cert_pem_size);
 	secret_free((char *)client->tls.client_key_pem, client->tls.client_key_pem_size);
 	free(client);
@@ -218,8 +224,8 @@ int web_request_init(struct web_request *request, struct web_client *client, con
 	size_t count = 0, room = client->line_count + 2;
 	int r = 0;
 
-	if (client->token && !client->authorization)
-		r = web_token_fetch(client->token, client, err);
+	if (client->token)
+		r = web_token_use(client->token, client, err);
 	if (r < 0)
 		return r;
 	while (extra && extra[count])
@@ -286,7 +292,7 @@ int web_client_judge(struct web_client *client, const char *what, bool is_get,
 		return 0;
 	retry->retry_after_ms = retry_after_of(response);
 	if (class == ERROR_EXPIRED_CREDENTIALS)
-		secret_free_string(TAKE_PTR(client->authorization));
+		web_token_refuse(client->token, client);
 	if (class == ERROR_NOT_FOUND)
 		return error_set_class(err, -ENOENT, class, "%d %s", status, phrase);
 	return error_set_class(err, status == 401 || status == 403 ? -EACCES : -EIO, class,

@@ -33,7 +33,10 @@ struct web_client {
 	char *lines[WEB_HEADERS_MAX + 1]; /* the user's headers */
 	size_t line_count;
 	char *authorization; /* a header line; NULL = none */
-	struct web_token *token; /* gives that line anew whenever it is NULL */
+	struct web_token
+		*token; /* lent by the cache: gives that line for each request; NULL = none */
+	unsigned token_number; /* which one it was */
+	struct store_cache *own_cache; /* where the process has none */
 	struct http_tls tls; /* certificate and key are owned */
 	bool is_direct; /* no proxy, whatever the environment says */
 	bool has_own_encoding; /* the user asks for encodings, or for a range: it comes as it is */

@@ -72,7 +72,7 @@ static int use_credentials(struct web_client *client, struct json_object *auth, 
 	if (!has_all(oauth2, grant))
 		return 0;
 	secret_free_string(TAKE_PTR(client->authorization));
-	return web_token_new(client, oauth2, &client->token, err);
+	return web_token_share(client, oauth2, &client->token, err);
 }
 
 static int http_open(const struct store_context *context, struct json_object *location,

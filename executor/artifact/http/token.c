@@ -1,6 +1,8 @@
 #include "executor/artifact/http/token.h"
 
+#include "executor/artifact/cache.h"
 #include "executor/artifact/secret.h"
+#include "executor/base/clock.h"
 #include "executor/base/text.h"
 #include "executor/http/digest.h"
 
@@ -11,10 +13,21 @@
 
 #define FORM_BYTES_MAX (8 * SECRET_BYTES_MAX)
 
+/* A token is used until this is left, or a fifth of its time if that is shorter: it has to last for the way
+ * to the server. */
+#define TOKEN_SPARE_S 10
+#define TOKEN_TIME_MAX_S (365 * 86400)
+
 struct web_token {
 	char *id, *secret, *url;
 	struct buffer form; /* without the client's credentials */
 	bool is_in_form; /* they go there */
+
+	char *scheme, *value; /* of the token; NULL = there is none */
+	unsigned number; /* of the token; 0 = none was there yet */
+	int64_t expires_ms; /* monotonic; 0 = nobody has said when */
+	bool is_free; /* nobody is fetching one */
+	struct error error; /* of the last who did; code 0 = it came */
 };
 
 /* application/x-www-form-urlencoded (URL Standard, 5.2). */
@@ -90,8 +103,61 @@ static int fill_form(struct web_token *token, struct json_object *oauth2)
 	return r;
 }
 
-int web_token_new(struct web_client *client, struct json_object *oauth2, struct web_token **ret,
-		  struct error *err)
+static void drop(struct web_token *token)
+{
+	free(TAKE_PTR(token->scheme));
+	secret_free_string(TAKE_PTR(token->value));
+}
+
+static void token_free(void *value)
+{
+	struct web_token *token = value;
+
+	secret_free_string(token->id);
+	secret_free_string(token->secret);
+	secret_free_string(token->url);
+	wipe(&token->form);
+	drop(token);
+	free(token);
+}
+
+/* Tells apart all that a token server may look at, and shows nothing of it. */
+static int append_name(const struct web_token *token, struct buffer *name)
+{
+	const char *const parts[] = { token->url, token->id, token->secret, token->form.data };
+	_cleanup_(digest_freep) struct digest *digest = digest_new(DIGEST_SHA256);
+	uint8_t hash[DIGEST_SHA256_BYTES];
+	char hex[2 * DIGEST_SHA256_BYTES + 1];
+	int r = digest ? 0 : -errno;
+
+	for (size_t i = 0; r == 0 && i < sizeof(parts) / sizeof(*parts); i++)
+		r = digest_update(digest, parts[i], strlen(parts[i]) + 1);
+	if (r == 0)
+		r = digest_finish(digest, hash);
+	return r < 0 ? r :
+		       buffer_append_format(name, "oauth2 %s", digest_hex(hash, sizeof(hash), hex));
+}
+
+/* Takes the token, also on failure: the one that was there before comes in its place. */
+static int share(struct store_cache *cache, struct web_token *token, struct web_token **ret,
+		 struct error *err)
+{
+	_cleanup_buffer_ struct buffer name = BUFFER_INIT(256);
+	int r = append_name(token, &name);
+	struct web_token *known = r == 0 ? store_cache_find(cache, name.data) : NULL;
+
+	if (r < 0 || known)
+		token_free(token);
+	else
+		r = store_cache_add(cache, name.data, token, token_free);
+	if (r < 0)
+		return error_errno(err, r, "oauth2");
+	*ret = known ? known : token;
+	return 0;
+}
+
+int web_token_share(struct web_client *client, struct json_object *oauth2, struct web_token **ret,
+		    struct error *err)
 {
 	struct web_token *token = calloc(1, sizeof(*token));
 	int r;
@@ -99,26 +165,15 @@ int web_token_new(struct web_client *client, struct json_object *oauth2, struct 
 	if (!token)
 		return error_set(err, -ENOMEM, "out of memory");
 	token->form = BUFFER_INIT(FORM_BYTES_MAX);
+	token->is_free = true;
 	r = read_secrets(token, client, oauth2, err);
 	if (r == 0 && (r = fill_form(token, oauth2)) < 0)
 		error_errno(err, r, "oauth2: scopes and endpointParams");
 	if (r < 0) {
-		web_token_free(token);
+		token_free(token);
 		return r;
 	}
-	*ret = token;
-	return 0;
-}
-
-void web_token_free(struct web_token *token)
-{
-	if (!token)
-		return;
-	secret_free_string(token->id);
-	secret_free_string(token->secret);
-	secret_free_string(token->url);
-	wipe(&token->form);
-	free(token);
+	return share(client->context.cache, token, ret, err);
 }
 
 /* --- one request -------------------------------------------------------------------------- */
@@ -199,7 +254,22 @@ static int refuse(const struct http_response *response, struct retry *retry, str
 			       *code ? ", " : "", status, error_class_name(class));
 }
 
-static int take(struct web_client *client, const struct http_response *response, struct error *err)
+static void set_end(struct web_token *to, struct json_object *answer)
+{
+	int64_t seconds = json_get_int(answer, "expires_in", 0);
+
+	to->expires_ms = 0;
+	if (seconds == 0)
+		return;
+	if (seconds > TOKEN_TIME_MAX_S)
+		seconds = TOKEN_TIME_MAX_S;
+	else if (seconds < 0)
+		seconds = 0;
+	to->expires_ms = clock_now_ms() + 1000 * seconds -
+			 (seconds < 5 * TOKEN_SPARE_S ? 200 * seconds : 1000 * TOKEN_SPARE_S);
+}
+
+static int take(struct web_token *to, const struct http_response *response, struct error *err)
 {
 	_cleanup_json_ struct json_object *answer = NULL;
 	const char *token, *type;
@@ -216,7 +286,16 @@ static int take(struct web_client *client, const struct http_response *response,
 	/* The name of the scheme as it is registered: some servers compare it as it is written. */
 	if (*type == '\0' || strcasecmp(type, "bearer") == 0)
 		type = "Bearer";
-	return web_client_authorize(client, type, token, err);
+	drop(to);
+	to->scheme = strdup(type);
+	to->value = strdup(token);
+	if (!to->scheme || !to->value) {
+		drop(to);
+		return error_set(err, -ENOMEM, "out of memory");
+	}
+	to->number++;
+	set_end(to, answer);
+	return 0;
 }
 
 static int attempt(struct web_token *token, struct web_client *client, struct retry *retry,
@@ -234,7 +313,7 @@ static int attempt(struct web_token *token, struct web_client *client, struct re
 			token->is_in_form = false;
 	}
 	if (r == 0)
-		r = response.status / 100 == 2 ? take(client, &response, err) :
+		r = response.status / 100 == 2 ? take(token, &response, err) :
 						 refuse(&response, retry, err);
 	if (response.body.data)
 		explicit_bzero(response.body.data, response.body.size);
@@ -242,20 +321,66 @@ static int attempt(struct web_token *token, struct web_client *client, struct re
 	return r;
 }
 
-int web_token_fetch(struct web_token *token, struct web_client *client, struct error *err)
+static void fetch(struct web_token *token, struct web_client *client)
 {
-	struct error last = ERROR_NONE;
+	struct error *err = &token->error;
 	struct retry retry;
 	int r;
 
 	retry_begin(&retry, &client->policy, client->context.loop, client->context.log,
 		    "fetch a token");
 	do {
-		r = attempt(token, client, &retry, &last);
-		if (r == 0)
-			return 0;
-	} while (retry_again(&retry, &last));
-	if (err)
-		*err = last;
-	return error_prefix(err, r, "fetch an OAuth2 token for %s", client->shown);
+		*err = ERROR_NONE;
+		r = attempt(token, client, &retry, err);
+	} while (r < 0 && retry_again(&retry, err));
+}
+
+static bool is_valid(const struct web_token *token)
+{
+	return token->value && (token->expires_ms == 0 || clock_now_ms() < token->expires_ms);
+}
+
+/* Waits for somebody else who is fetching it. 1 = somebody was; 0 = nobody is. */
+static int await(struct web_token *token, struct web_client *client, struct error *err)
+{
+	bool has_waited = false;
+	int r;
+
+	while (!token->is_free) {
+		has_waited = true;
+		r = event_loop_wait(client->context.loop, &token->is_free);
+		if (r == -ECANCELED)
+			return event_loop_cancelled_error(err);
+		if (r < 0)
+			return error_errno(err, r, "wait for a token");
+	}
+	return has_waited;
+}
+
+int web_token_use(struct web_token *token, struct web_client *client, struct error *err)
+{
+	int r = await(token, client, err);
+
+	if (r < 0)
+		return r;
+	/* What came for all is good for all, and so is why it did not. */
+	if (!is_valid(token) && (r == 0 || token->error.code == 0)) {
+		token->is_free = false;
+		fetch(token, client);
+		token->is_free = true;
+	}
+	if (token->error.code != 0) {
+		if (err)
+			*err = token->error;
+		return error_prefix(err, token->error.code, "fetch an OAuth2 token for %s",
+				    client->shown);
+	}
+	client->token_number = token->number;
+	return web_client_authorize(client, token->scheme, token->value, err);
+}
+
+void web_token_refuse(struct web_token *token, const struct web_client *client)
+{
+	if (token->number == client->token_number)
+		drop(token);
 }

@@ -1,6 +1,7 @@
 #include "executor/artifact/plugin/grpc.h"
 
 #include "executor/base/text.h"
+#include "executor/http/retry.h"
 
 #include <errno.h>
 #include <stdint.h>
@@ -95,10 +96,12 @@ static int frame(struct buffer *out, const struct buffer *message)
 	return r < 0 ? r : buffer_append(out, buffer_string(message), message->size);
 }
 
-static int refuse(struct error *err, int64_t code, const char *text)
+static int refuse(struct retry *retry, struct error *err, int64_t code, const char *text)
 {
 	const char *name = code >= 0 && code < CODE_COUNT ? code_names[code] : "Unknown";
 
+	if (retry)
+		snprintf(retry->code, sizeof(retry->code), "%s", name);
 	if (code == GRPC_NOT_FOUND)
 		error_set_class(err, -ENOENT, ERROR_NOT_FOUND, "rpc error: code = %s desc = %s",
 				name, text);
@@ -118,7 +121,7 @@ static const char *find(const struct http_response *response, const char *name, 
 	return value ?: http_response_header(response, name, buffer, size);
 }
 
-static int judge(const struct http_response *response, struct error *err)
+static int judge(const struct http_response *response, struct retry *retry, struct error *err)
 {
 	char number[32], text[ERROR_MESSAGE_MAX];
 	int64_t code;
@@ -130,12 +133,12 @@ static int judge(const struct http_response *response, struct error *err)
 		if (!find(response, "grpc-message", text, sizeof(text)))
 			text[0] = '\0';
 		grpc_decode_message(text);
-		return refuse(err, code, text);
+		return refuse(retry, err, code, text);
 	}
 	snprintf(text, sizeof(text), "the server sent no grpc-status, and HTTP status %d",
 		 response->status);
 	/* gRPC, http-grpc-status-mapping: what a proxy in between would say. */
-	return refuse(err,
+	return refuse(retry, err,
 		      response->status == 429 ||
 				      (response->status >= 502 && response->status <= 504) ?
 			      GRPC_UNAVAILABLE :
@@ -143,11 +146,12 @@ static int judge(const struct http_response *response, struct error *err)
 		      text);
 }
 
-static int take(const struct http_response *response, struct buffer *reply, struct error *err)
+static int take(const struct http_response *response, struct retry *retry, struct buffer *reply,
+		struct error *err)
 {
 	const char *message = NULL;
 	size_t size = 0;
-	int r = judge(response, err);
+	int r = judge(response, retry, err);
 
 	if (r < 0)
 		return r;
@@ -160,8 +164,17 @@ static int take(const struct http_response *response, struct buffer *reply, stru
 	return r;
 }
 
+/* The HTTP status of a refusal is 200. */
+static bool is_well(const struct http_response *response)
+{
+	struct error err = ERROR_NONE;
+
+	return judge(response, NULL, &err) == 0 || err.class != ERROR_TRANSIENT;
+}
+
 int grpc_call(struct http_client *http, const char *socket_path, const char *method,
-	      const struct buffer *request, struct buffer *reply, struct error *err)
+	      const struct buffer *request, struct retry *retry, struct buffer *reply,
+	      struct error *err)
 {
 	static const char *const headers[] = { "content-type: application/grpc", "te: trailers",
 					       NULL };
@@ -171,6 +184,8 @@ int grpc_call(struct http_client *http, const char *socket_path, const char *met
 		.method = "POST",
 		.headers = headers,
 		.unix_path = socket_path,
+		.retry = retry,
+		.is_well = is_well,
 		.may_take_long = true,
 		.body_max = GRPC_MESSAGE_BYTES_MAX + FRAME_HEAD_BYTES,
 	};
@@ -184,7 +199,7 @@ int grpc_call(struct http_client *http, const char *socket_path, const char *met
 	call.body = (struct http_body){ .data = body.data, .size = body.size };
 	r = http_perform(http, &call, &response, err);
 	if (r == 0)
-		r = take(&response, reply, err);
+		r = take(&response, retry, reply, err);
 	else if (r == -EPROTO) /* it would break the rules of HTTP/2 once more */
 		err->class = ERROR_PERMANENT;
 	http_response_done(&response);

@@ -12,13 +12,14 @@
 #define GRPC_MESSAGE_BYTES_MAX (4 * 1024 * 1024)
 
 /*
- * Calls `method` ("/package.Service/Method"). 0 with the answer's message appended to `reply`, or a
+ * Calls `method` ("/package.Service/Method") as an attempt of `retry`, which NULL is none of. 0 with the answer's message appended to `reply`, or a
  * negative errno with err filled: the transport's (executor/http), or what the server said, "rpc
  * error: code = NotFound desc = …", of class NOT_FOUND (5), TRANSIENT (14, UNAVAILABLE) or
  * PERMANENT (all others, and answers that are no gRPC).
  */
 int grpc_call(struct http_client *http, const char *socket_path, const char *method,
-	      const struct buffer *request, struct buffer *reply, struct error *err);
+	      const struct buffer *request, struct retry *retry, struct buffer *reply,
+	      struct error *err);
 
 /* The message in the body of an answer, for grpc_call(): one frame, nothing before or behind it.
  * -EBADMSG with err filled; *ret is lent by `body`. */

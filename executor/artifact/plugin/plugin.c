@@ -107,6 +107,7 @@ static int plugin_open(const struct store_context *context, struct json_object *
 		return r;
 	}
 	self->policy.transient = self->transient;
+	self->policy.store = "plugin";
 	self->policy.on_retry = context->observer.retried;
 	self->policy.context = context->observer.context;
 	set_places(self);
@@ -115,7 +116,7 @@ static int plugin_open(const struct store_context *context, struct json_object *
 }
 
 static int attempt(struct plugin_store *self, const struct method *method,
-		   const struct buffer *request, struct error *err)
+		   const struct buffer *request, struct retry *retry, struct error *err)
 {
 	_cleanup_buffer_ struct buffer response = BUFFER_INIT(GRPC_MESSAGE_BYTES_MAX);
 	char path[64];
@@ -124,7 +125,7 @@ static int attempt(struct plugin_store *self, const struct method *method,
 	if (r < 0)
 		return error_prefix(err, r, "failed to create plugin driver for %s", self->name);
 	snprintf(path, sizeof(path), "/artifact.ArtifactService/%s", method->name);
-	r = grpc_call(self->context.http, self->path, path, request, &response, err);
+	r = grpc_call(self->context.http, self->path, path, request, retry, &response, err);
 	if (r == 0)
 		r = message_judge_response(&response, err);
 	return r < 0 ? error_prefix(err, r, "plugin %s %s failed", self->name, method->verb) : 0;
@@ -141,11 +142,12 @@ static int call(struct store *base, const struct method *method, const char *pat
 	if (r < 0)
 		return error_errno(err, r, "plugin %s: encode the request", self->name);
 	retry_begin(&retry, &self->policy, self->context.loop, self->context.log, method->verb);
+	retry.key = json_get_string(json_get(self->artifact, "plugin"), "key", NULL);
 	do {
 		/* An attempt before may have left a half of it. */
 		r = method->makes_path ? path_remove_tree(path, err) : 0;
 		if (r == 0)
-			r = attempt(self, method, &request, err);
+			r = attempt(self, method, &request, &retry, err);
 	} while (r < 0 && retry_again(&retry, err));
 	return r;
 }
