@@ -404,7 +404,7 @@ def test_artifactory(store: Store, nginx: Nginx, tmp_path: Path) -> None:
     url = f"{nginx.url}/basic/f"
     fields = {"usernameSecret": ref("user"), "passwordSecret": ref("password")}
     missing = bad(store, url, "get", tmp_path / "out", **fields)
-    assert missing.error == "not found: 404 Not Found" and missing.attempts == 0
+    assert missing.error == "not found: 404 Not Found" and missing.attempts == 1
     check_load(store, nginx, url, tmp_path / "out", 10, **fields)
     good(store, url, "put-stream", tmp_path / "out", "f", **fields)
     for missing in fields:

@@ -224,6 +224,9 @@ def test_only_not_found_excuses_an_optional_artifact() -> None:
 def test_unavailable_is_tried_again() -> None:
     result = load(one(Load="unavailable once"))
     assert result.returncode == 0, result.stderr.decode()
+    told = [line for line in result.stderr.decode().splitlines() if "Attempt failed" in line]
+    assert len(told) == 1 and "operation=load" in told[0]
+    assert "class=transient" in told[0] and "code=Unavailable" in told[0]
     assert len((STORE / "calls").read_text().splitlines()) == 2
     assert (INPUTS / "a").read_text() == "hello\n"
 

@@ -3,15 +3,14 @@ were asked, and fail when told to."""
 
 from __future__ import annotations
 
-import threading
 import time
 from abc import abstractmethod
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qsl
 
-from tests.servers.server import Server
+from tests.servers.server import HttpServer
 
 ROLE = "test-role"
 METADATA_TOKEN = "metadata-token"
@@ -35,7 +34,7 @@ class Reply:
     body: str = ""
 
 
-class IdentityServer(Server):
+class IdentityServer(HttpServer):
     """Keys are valid for SECONDS, one number for each time (the last one for ever)."""
 
     knows_tokens = True  # the metadata service is not the one of old
@@ -44,16 +43,7 @@ class IdentityServer(Server):
         self.seconds = [3600.0]
         self.failures: list[int | Reply] = []  # instead of answers
         self.asked: list[Asked] = []
-        self._http = ThreadingHTTPServer((host, port), _handler(self))
-        self._http.daemon_threads = True
-        self.host, self.port = self._http.server_address[:2]
-        self._thread = threading.Thread(target=self._http.serve_forever, daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._http.shutdown()
-        self._thread.join()
-        self._http.server_close()
+        super().__init__(_handler(self), host, port)
 
     def next_seconds(self) -> float:
         return self.seconds.pop(0) if len(self.seconds) > 1 else self.seconds[0]

@@ -21,7 +21,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from email.utils import formatdate, parsedate_to_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -29,7 +29,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from tests.servers import oss_api, oss_signature
 from tests.servers.faults import FaultTable
 from tests.servers.oss_store import Object, OssStore, new_object
-from tests.servers.server import Server
+from tests.servers.server import HttpServer
 
 SKEW_SECONDS = 15 * 60
 FAULT_ACTIONS = {
@@ -72,7 +72,7 @@ class Request:
     time: float = field(default_factory=time.time)
 
 
-class OssServer(Server):
+class OssServer(HttpServer):
     """Listens from the constructor to stop(). NAMES are host names that the service itself has:
     <bucket>.<name> is a bucket's."""
 
@@ -85,16 +85,7 @@ class OssServer(Server):
         self.faults = FaultTable(FAULT_ACTIONS)
         self._lock = threading.Lock()
         self._requests: list[Request] = []
-        self._http = ThreadingHTTPServer((host, 0), _handler(self))
-        self._http.daemon_threads = True
-        self.host, self.port = self._http.server_address[:2]
-        self._thread = threading.Thread(target=self._http.serve_forever, daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._http.shutdown()
-        self._thread.join()
-        self._http.server_close()
+        super().__init__(_handler(self), host)
 
     # --- for tests --------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from tests.servers.server import Server
+from tests.servers.server import SocketServer
 
 Answer = bytes | Callable[[list[str], socket.socket], bytes | None]
 
@@ -40,30 +40,14 @@ def trickle(body: bytes, step_s: float, **headers: str) -> Answer:
     return send
 
 
-class Scripted(Server):
+class Scripted(SocketServer):
     """Listens from the constructor to stop()."""
 
     def __init__(self, answers: Sequence[Answer]):
         self._answers = list(answers)
         self._lock = threading.Lock()
         self.requests: list[list[str]] = []
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-        self.host, self.port = self._listener.getsockname()
-        self._thread = threading.Thread(target=self._accept, daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._thread.join()
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                peer, _address = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(peer,), daemon=True).start()
+        super().__init__()
 
     def _serve(self, peer: socket.socket) -> None:
         with peer:

@@ -18,7 +18,7 @@ import socket
 import ssl
 import sys
 import threading
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -27,42 +27,27 @@ if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.servers import certs
-from tests.servers.server import Server
+from tests.servers.server import SocketServer
 
 BUFFER_BYTES = 1 << 18
 Ends = tuple[ssl.SSLSocket, socket.socket]
 NOT_NOW = (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError)
 
 
-class _Tls(Server, ABC):
+class _Tls(SocketServer):
     """Listens from the constructor to stop(); also a context manager."""
 
     def __init__(self, upstream: tuple[str, int], host: str, port: int):
-        self.host = host
         self._upstream = upstream
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._listener = socket.create_server((host, port), family=family, backlog=128)
-        self.port = self._listener.getsockname()[1]
-        self._thread = threading.Thread(target=self._accept, daemon=True)
-        self._thread.start()
+        super().__init__(host, port)
 
     def stop(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._thread.join()
-        self._listener.close()
+        super().stop()
         with self._lock:
             for sock in self._open:
                 sock.shutdown(socket.SHUT_RDWR)
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _address = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
         try:
