@@ -120,6 +120,8 @@ static void on_signal(struct signals *signals, const struct signalfd_siginfo *in
 	if (signo == SIGURG || (signo == SIGPIPE && info->ssi_pid == (uint32_t)getpid()))
 		return;
 	deliver_from(self, signo, "kernel", (pid_t)info->ssi_pid, info->ssi_uid);
+	if (signo == SIGTERM)
+		channel_client_tell(&self->channel, signo, (pid_t)info->ssi_pid, info->ssi_uid);
 }
 
 static void on_channel_signal(struct channel_client *client, int signo)

@@ -76,6 +76,20 @@ enum termination_outcome termination_ask(struct termination *termination,
 	return is_first ? TERMINATION_ACCEPTED : TERMINATION_ESCALATED;
 }
 
+enum termination_outcome termination_note(struct termination *termination,
+					  const struct termination_request *request, unsigned id)
+{
+	enum termination_outcome outcome;
+
+	if (termination->phase != TERMINATION_RUNNING)
+		return termination->phase == TERMINATION_ENDED ? TERMINATION_LATE :
+								 TERMINATION_COALESCED;
+	outcome = termination_ask(termination, request, id, 0);
+	if (termination->phase == TERMINATION_ASKED)
+		termination->phase = termination_next(termination->phase, TERMINATION_SEND);
+	return outcome;
+}
+
 uint64_t termination_due(struct termination *termination, int64_t now_ms)
 {
 	uint64_t due = termination->phase == TERMINATION_ENDED ? 0 : termination->passing;
@@ -130,7 +144,7 @@ const char *termination_outcome_name(enum termination_outcome outcome)
 const char *termination_source_name(enum termination_source source)
 {
 	static const char *const names[TERMINATION_SOURCE_COUNT] = { "control", "file", "deadline",
-								     "pod" };
+								     "pod", "kernel" };
 
 	return names[source];
 }

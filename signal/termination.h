@@ -41,6 +41,7 @@ enum termination_source {
 	TERMINATION_BY_FILE, /* ctr/<name>/signal */
 	TERMINATION_BY_DEADLINE, /* ARGO_DEADLINE */
 	TERMINATION_BY_POD, /* SIGTERM to `wait`, whose grace period ends */
+	TERMINATION_BY_KERNEL, /* SIGTERM to the wrapper, which has passed it on */
 	TERMINATION_SOURCE_COUNT,
 };
 
@@ -78,6 +79,10 @@ struct termination {
 enum termination_outcome termination_ask(struct termination *termination,
 					 const struct termination_request *request, unsigned id,
 					 int64_t now_ms);
+
+/* Takes a request whose signal the process has already. As termination_ask(), but nothing is due for it. */
+enum termination_outcome termination_note(struct termination *termination,
+					  const struct termination_request *request, unsigned id);
 
 /* What is due: the signals to send (bit n - 1), 0 for none. The phase moves on; a grace period
  * starts at now_ms. */

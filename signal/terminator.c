@@ -134,6 +134,21 @@ enum termination_outcome terminator_ask(struct terminator *terminator,
 	return outcome;
 }
 
+void terminator_note(struct terminator *terminator, const struct termination_request *request,
+		     size_t container)
+{
+	unsigned id = terminator->last_id + 1;
+	enum termination_outcome outcome =
+		termination_note(&terminator->terminations[container], request, id);
+
+	terminator->requests[request->source][outcome]++;
+	if (outcome == TERMINATION_ACCEPTED) {
+		terminator->last_id = id;
+		log_request(terminator, request, id, outcome);
+		notify(terminator, container);
+	}
+}
+
 void terminator_ended(struct terminator *terminator, size_t container)
 {
 	struct termination *termination = &terminator->terminations[container];

@@ -46,6 +46,10 @@ enum termination_outcome terminator_ask(struct terminator *terminator,
 					const struct termination_request *request,
 					const size_t *which, size_t count, unsigned *ret_id);
 
+/* A request that one container was sent by another way, its signal included. */
+void terminator_note(struct terminator *terminator, const struct termination_request *request,
+		     size_t container);
+
 /* Sends what is due. */
 void terminator_flush(struct terminator *terminator);
 

@@ -203,6 +203,21 @@ static void on_gone(void *context, const char *container)
 	settle(mains);
 }
 
+/* Its command has that signal already. Others than SIGTERM may mean something else to it. */
+static void on_heard(void *context, const char *container, int signo, pid_t pid, uid_t uid)
+{
+	struct mains *mains = context;
+	ssize_t i = find(mains, container);
+	struct termination_request request = { .signo = SIGTERM,
+					       .grace_ms = TERMINATION_NO_GRACE_END,
+					       .source = TERMINATION_BY_KERNEL,
+					       .uid = uid,
+					       .pid = pid };
+
+	if (i >= 0 && signo == SIGTERM && mains->states[i] == MAIN_ALIVE)
+		terminator_note(&mains->terminator, &request, (size_t)i);
+}
+
 static enum channel_verdict on_offer(void *context, struct channel_offer *offer)
 {
 	struct mains *mains = context;
@@ -326,6 +341,7 @@ int mains_init(struct mains *mains, struct event_loop *loop, const struct templa
 	struct channel_server_options options = { .root = root,
 						  .on_hello = on_hello,
 						  .on_gone = on_gone,
+						  .on_heard = on_heard,
 						  .on_offer = on_offer,
 						  .on_parts = on_parts,
 						  .on_left = on_left,

@@ -161,6 +161,18 @@ int channel_client_answer(struct channel_client *client, const int *codes, const
 			    opened.fds, opened.count);
 }
 
+void channel_client_tell(struct channel_client *client, int signo, pid_t pid, uid_t uid)
+{
+	struct channel_heard heard = { .magic = CHANNEL_MAGIC,
+				       .kind = CHANNEL_HEARD,
+				       .number = (uint16_t)signo,
+				       .pid = pid,
+				       .uid = uid };
+
+	if (channel_client_is_connected(client))
+		(void)channel_send(client->source.fd, &heard, sizeof(heard), NULL, 0);
+}
+
 bool channel_client_is_connected(const struct channel_client *client)
 {
 	return client->source.loop != NULL;
@@ -248,6 +260,18 @@ static int consider(struct peer *peer, const struct channel_output *output,
 	return send_message(peer->source.fd, CHANNEL_ANSWER, verdict);
 }
 
+static int pass_heard(struct peer *peer, const struct channel_heard *heard)
+{
+	const struct channel_server_options *options = &peer->server->options;
+
+	if (!peer->container[0])
+		return -EPROTO;
+	if (options->on_heard)
+		options->on_heard(options->context, peer->container, heard->number, heard->pid,
+				  heard->uid);
+	return 0;
+}
+
 /* What is left of the descriptors is closed by the caller. */
 static int pass_parts(struct peer *peer, const struct channel_parts *parts,
 		      struct channel_descriptors *descriptors)
@@ -287,6 +311,8 @@ static void on_peer_readable(struct event_source *source, uint32_t revents)
 		r = consider(peer, &packet.output, &descriptors);
 	else if (r > 0 && packet.message.kind == CHANNEL_PARTS)
 		r = pass_parts(peer, &packet.parts, &descriptors);
+	else if (r > 0 && packet.message.kind == CHANNEL_HEARD)
+		r = pass_heard(peer, &packet.heard);
 	else
 		r = -EPROTO;
 	channel_descriptors_close(&descriptors);

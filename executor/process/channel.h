@@ -10,8 +10,8 @@
  * open parts of it: what `wait` may not open itself, some names of one directory at a time.
  *
  * Everything that arrives here can come from user code: sizes and names are checked, a bad message
- * ends the connection, and nobody can say more than "container X lives" and "this is its output", or
- * be told more than a signal number. docs/states.md draws the life of a connection.
+ * ends the connection, and nobody can say more than "container X lives", "this is its output" and "it was
+ * sent a signal", or be told more than a signal number. docs/states.md draws the life of a connection.
  *
  * A message is one packet: struct channel_message, or one of the other structs, cut behind what is
  * used of its last member; host byte order (both ends are the same binary on the same machine).
@@ -48,6 +48,7 @@ enum channel_kind {
 	CHANNEL_ANSWER = 4, /* wait → wrapper: number is a channel_verdict on the last output */
 	CHANNEL_ASK = 5, /* wait → wrapper: struct channel_ask, about the last output */
 	CHANNEL_PARTS = 6, /* wrapper → wait: struct channel_parts, with descriptors */
+	CHANNEL_HEARD = 7, /* wrapper → wait: struct channel_heard */
 };
 
 enum channel_verdict {
@@ -85,6 +86,15 @@ struct channel_parts {
 	uint16_t codes[CHANNEL_PARTS_MAX]; /* errno; 0 = the next descriptor is it */
 };
 
+/* The wrapper was itself sent the signal `number`, and has passed it on to its command. */
+struct channel_heard {
+	uint32_t magic;
+	uint16_t kind;
+	uint16_t number; /* 1 to 64 */
+	int32_t pid; /* who sent it, as the wrapper sees him; 0 = of another PID namespace */
+	uint32_t uid;
+};
+
 /* --- wrapper ---------------------------------------------------------------------------- */
 
 struct channel_client {
@@ -105,6 +115,9 @@ int channel_client_connect(struct channel_client *client, struct event_loop *loo
 			   const char *container);
 bool channel_client_is_connected(const struct channel_client *client);
 void channel_client_done(struct channel_client *client);
+
+/* Says that the wrapper was sent a signal. Nothing is lost if it cannot: `wait` then knows less. */
+void channel_client_tell(struct channel_client *client, int signo, pid_t pid, uid_t uid);
 
 /* Offers the output `path` as the descriptor `fd` (not owned), or says by an errno (positive) why
  * there is none. 0, -ENOTCONN, or another negative errno; then nothing was said. One at a time: the
@@ -142,6 +155,8 @@ struct channel_server_options {
 	/* A wrapper of that container has come / its last connection has ended. */
 	void (*on_hello)(void *context, const char *container, pid_t peer);
 	void (*on_gone)(void *context, const char *container);
+	/* It was sent a signal by another way than this one; may be NULL. */
+	void (*on_heard)(void *context, const char *container, int signo, pid_t pid, uid_t uid);
 	/* NULL refuses all. CHANNEL_BUSY: channel_server_answer() follows. */
 	enum channel_verdict (*on_offer)(void *context, struct channel_offer *offer);
 	/* What was asked for: codes and descriptors as from channel_client_answer(), -1 where there is

@@ -1,6 +1,7 @@
 #include "executor/process/channel_wire.h"
 
 #include "executor/base/cleanup.h"
+#include "executor/process/signals.h"
 
 #include <errno.h>
 #include <stddef.h>
@@ -102,6 +103,12 @@ static bool is_parts(const union channel_packet *packet, size_t size, unsigned f
 	return opened == fds;
 }
 
+static bool is_heard(const union channel_packet *packet, size_t size)
+{
+	return size == sizeof(packet->heard) && packet->heard.number >= 1 &&
+	       packet->heard.number <= SIGNALS_MAX && packet->heard.pid >= 0;
+}
+
 static bool is_well_formed(const union channel_packet *packet, size_t size, unsigned fds)
 {
 	if (size < offsetof(struct channel_message, text) || packet->message.magic != CHANNEL_MAGIC)
@@ -113,6 +120,8 @@ static bool is_well_formed(const union channel_packet *packet, size_t size, unsi
 		return is_ask(packet, size) && fds == 0;
 	case CHANNEL_PARTS:
 		return is_parts(packet, size, fds);
+	case CHANNEL_HEARD:
+		return is_heard(packet, size) && fds == 0;
 	default:
 		return is_message(packet, size) && fds == 0;
 	}

@@ -9,6 +9,7 @@ union channel_packet {
 	struct channel_output output;
 	struct channel_ask ask;
 	struct channel_parts parts;
+	struct channel_heard heard;
 	char bytes[sizeof(struct channel_ask) + 1];
 };
 

@@ -261,7 +261,7 @@ def test_metrics_of_the_end(lab: Lab, script: str, outcome: str) -> None:
         with serving(lab, pod_for(text, "wf", "wf-control")) as (runner, control):
             counted = {
                 f'argoexec_terminated_containers_total{{source="{source}",outcome="{how}"}}': 0
-                for source in ("control", "file", "deadline", "pod")
+                for source in ("control", "file", "deadline", "pod", "kernel")
                 for how in ("ended", "killed")
             }
             assert counted.items() <= metrics(control).items()
@@ -290,6 +290,23 @@ def test_whose_request_it_was(lab: Lab) -> None:
         ("15", "1234"),
         ("9", "0"),
     ]
+
+
+def test_a_signal_to_the_container(lab: Lab) -> None:
+    """As the controller and the kubelet send it: known at once, not sent again, and made good by SIGKILL."""
+    manifest = pod_for(template(lab, STUBBORN), "wf", "wf-control")
+    with serving(lab, manifest) as (runner, control):
+        assert runner.exec("main", ["/var/run/argo/argoexec", "kill", "15", "1"]).code == 0
+        request = control.wait_for("termination", "term sent")["request"]
+        assert (request["source"], request["signal"], request["uid"]) == ("kernel", 15, 0)
+        assert "secondsToKill" not in request
+        wait_log(runner, "asked")
+        assert control.terminate(graceSeconds=60).json()["outcome"] == "coalesced"
+        assert control.wait_for("termination", "term sent")["request"]["secondsToKill"] > 0
+        control.terminate(signal=9)
+        assert end(runner) == 137
+        assert runner.log("main").count("asked\n") == 1
+        assert runner.log("wait").count("Termination requested") == 2
 
 
 def test_a_thousand_requests_coalesce(lab: Lab) -> None:

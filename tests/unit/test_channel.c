@@ -38,6 +38,13 @@ static void on_gone(void *context, const char *container)
 	snprintf(events + strlen(events), sizeof(events) - strlen(events), "-%s ", container);
 }
 
+static void on_heard(void *context, const char *container, int signo, pid_t pid, uid_t uid)
+{
+	assert_ptr_equal(context, &events);
+	snprintf(events + strlen(events), sizeof(events) - strlen(events), "%s:%d:%d:%u ",
+		 container, signo, pid, uid);
+}
+
 static void on_signal(struct channel_client *client, int signo)
 {
 	(void)client;
@@ -56,6 +63,7 @@ static void serve(void)
 		.root = scratch_path(""),
 		.on_hello = on_hello,
 		.on_gone = on_gone,
+		.on_heard = on_heard,
 		.context = &events,
 	};
 	struct error err = ERROR_NONE;
@@ -120,6 +128,27 @@ static void test_hello_signal_and_end(void **state)
 	assert_string_equal(events, "+main +main -main ");
 	assert_false(channel_server_has(server, "main"));
 	assert_int_equal(lost_count, 0);
+	end();
+}
+
+/* What the wrapper was sent by others. */
+static void test_a_signal_is_told_of(void **state)
+{
+	struct channel_client a;
+
+	(void)state;
+	serve();
+	channel_client_tell(&(struct channel_client){ 0 }, 15, 1, 2);
+	assert_int_equal(join(&a, "main"), 0);
+	channel_client_tell(&a, 15, 0, 4294967295u);
+	channel_client_tell(&a, 64, 7, 8737);
+	run();
+	assert_string_equal(events, "+main main:15:0:4294967295 main:64:7:8737 ");
+	/* Of nothing that is a signal. */
+	channel_client_tell(&a, 65, 7, 8737);
+	run();
+	assert_string_equal(events, "+main main:15:0:4294967295 main:64:7:8737 -main ");
+	channel_client_done(&a);
 	end();
 }
 
@@ -210,6 +239,8 @@ static void test_nonsense_is_dropped(void **state)
 		message = hello(names[i]);
 		check_dropped(&message, sizeof(message));
 	}
+	check_dropped(&(struct channel_heard){ CHANNEL_MAGIC, CHANNEL_HEARD, 15, 1, 0 },
+		      sizeof(struct channel_heard)); /* of nobody */
 	message = hello("");
 	memset(message.text, 'a', sizeof(message.text)); /* no end */
 	check_dropped(&message, sizeof(message));
@@ -601,6 +632,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_hello_signal_and_end),
+		cmocka_unit_test(test_a_signal_is_told_of),
 		cmocka_unit_test(test_killed_wrapper),
 		cmocka_unit_test(test_nonsense_is_dropped),
 		cmocka_unit_test(test_second_hello),

@@ -85,6 +85,35 @@ static void test_requests_coalesce_and_escalate(void **state)
 	assert_int_equal(termination_due(&t, 3), 0);
 }
 
+/* What a process has been sent already, by somebody else. */
+static void test_a_signal_that_it_has(void **state)
+{
+	struct termination t = { .phase = TERMINATION_RUNNING };
+	struct termination_request r = request(SIGTERM, TERMINATION_NO_GRACE_END);
+
+	(void)state;
+	r.source = TERMINATION_BY_KERNEL;
+	assert_int_equal(termination_note(&t, &r, 1), TERMINATION_ACCEPTED);
+	assert_int_equal(t.phase, TERMINATION_TERM_SENT);
+	assert_int_equal(t.by.source, TERMINATION_BY_KERNEL);
+	assert_int_equal(termination_due(&t, 1), 0);
+	assert_int_equal(termination_note(&t, &r, 2), TERMINATION_COALESCED);
+	assert_int_equal(t.id, 1);
+	/* The grace of the next request counts. */
+	assert_int_equal(ask(&t, SIGTERM, 500, 3), TERMINATION_COALESCED);
+	assert_int_equal(termination_due(&t, 1499), 0);
+	assert_int_equal(termination_due(&t, 1500), BIT(SIGKILL));
+	assert_int_equal(termination_note(&t, &r, 4), TERMINATION_COALESCED);
+	termination_end(&t);
+	assert_int_equal(termination_note(&t, &r, 5), TERMINATION_LATE);
+
+	/* Nor is it sent again when somebody has asked, but was not served yet. */
+	t = (struct termination){ .phase = TERMINATION_RUNNING };
+	ask(&t, SIGTERM, 500, 1);
+	assert_int_equal(termination_note(&t, &r, 2), TERMINATION_COALESCED);
+	assert_int_equal(termination_due(&t, 1), BIT(SIGTERM));
+}
+
 static void test_escalation_before_anything_was_sent(void **state)
 {
 	struct termination t = { .phase = TERMINATION_RUNNING };
@@ -181,6 +210,7 @@ int main(void)
 		cmocka_unit_test(test_every_transition),
 		cmocka_unit_test(test_term_then_grace_then_kill),
 		cmocka_unit_test(test_requests_coalesce_and_escalate),
+		cmocka_unit_test(test_a_signal_that_it_has),
 		cmocka_unit_test(test_escalation_before_anything_was_sent),
 		cmocka_unit_test(test_grace_gets_shorter_only),
 		cmocka_unit_test(test_other_signals_pass),
