@@ -214,10 +214,10 @@ def pause_after(stage: Stage) -> Scene:
 
 
 def collecting(stage: Stage) -> Scene:
-    """main packs what `wait` may not read for it, and does not get beyond the first file."""
+    """main packs what is too deep for `wait` to take, and does not get beyond the first file."""
     script = (
         "mkdir /tmp/large; head -c 32000000 /dev/urandom >/tmp/large/private;"
-        "chmod 600 /tmp/large/private; chown 12345 /tmp/large/private; echo ready"
+        "p=/tmp/large; for i in $(seq 70); do p=$p/d; done; mkdir -p $p; echo ready"
     )
     if stage.is_observed:
         script += "; until [ -e /tmp/go ]; do sleep 0.02; done"

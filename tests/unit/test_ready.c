@@ -3,6 +3,7 @@
 
 #include "executor/event/loop.h"
 
+#include <stdio.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -48,7 +49,7 @@ static void test_what_cannot_be_looked_at(void **state)
 	(void)state;
 	assert_non_null(loop);
 	assert_int_equal(symlink("loop", scratch_path("loop")), 0);
-	strcpy(root, scratch_path("loop"));
+	snprintf(root, sizeof(root), "%s", scratch_path("loop"));
 	assert_true(ready_await(loop, root, &err) < 0);
 	assert_non_null(strstr(err.message, "loop/status"));
 	event_loop_free(loop);
