@@ -3,9 +3,9 @@
 
 #include "executor/event/loop.h"
 
-#include <stdio.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
