@@ -1,11 +1,11 @@
 #include "executor/stage/tree.h"
 
 #include "executor/base/cleanup.h"
+#include "executor/base/directory.h"
 #include "executor/base/entry.h"
 #include "executor/base/path.h"
 #include "executor/event/crew.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -60,7 +60,7 @@ struct walk {
 	const struct tree *tree;
 	struct crew *crew;
 	struct level {
-		DIR *directory;
+		struct directory *directory;
 		size_t size; /* of its path */
 	} levels[TREE_DEPTH_MAX]; /* from the top to where the walk is */
 	size_t depth;
@@ -92,18 +92,18 @@ static int put_leaf(const struct walk *walk, int fd, uint64_t size, struct error
 /* Takes the descriptor. */
 static int enter(struct walk *walk, int fd, struct error *err)
 {
-	DIR *directory;
+	struct directory *directory;
+	int r;
 
 	if (walk->depth == TREE_DEPTH_MAX) {
 		close(fd);
 		return error_set(err, -ELOOP, "%.200s: more than %d directories deep", walk->path,
 				 TREE_DEPTH_MAX);
 	}
-	directory = fdopendir(fd);
-	if (!directory) {
-		close(fd);
-		return error_errno(err, -errno, "read directory %s", walk->path);
-	}
+	/* What was opened for us has one position, in however many artifacts it is. */
+	r = directory_new(fd, &directory);
+	if (r < 0)
+		return error_set(err, r, "out of memory");
 	walk->levels[walk->depth++] =
 		(struct level){ .directory = directory, .size = strlen(walk->path) };
 	return walk->tree->store->operations->put_directory ? put_leaf(walk, -1, 0, err) : 0;
@@ -111,7 +111,7 @@ static int enter(struct walk *walk, int fd, struct error *err)
 
 static void leave(struct walk *walk)
 {
-	closedir(walk->levels[--walk->depth].directory);
+	directory_free(walk->levels[--walk->depth].directory);
 	if (walk->depth > 0)
 		walk->path[walk->levels[walk->depth - 1].size] = '\0';
 }
@@ -145,25 +145,21 @@ static int visit(struct walk *walk, int parent_fd, const char *name, struct erro
 /* The next entry of the directory at hand, or the way back up. */
 static int step(struct walk *walk, struct error *err)
 {
-	DIR *directory = walk->levels[walk->depth - 1].directory;
+	struct directory *directory = walk->levels[walk->depth - 1].directory;
 	size_t size = walk->levels[walk->depth - 1].size;
-	const struct dirent *entry;
-	int r;
+	const char *name;
+	int r = directory_next(directory, &name);
 
-	errno = 0;
-	entry = readdir(directory);
-	if (!entry && errno)
-		return error_errno(err, -errno, "read directory %s", size ? walk->path : ".");
-	if (!entry) {
+	if (r < 0)
+		return error_errno(err, r, "read directory %s", size ? walk->path : ".");
+	if (r == 0) {
 		leave(walk);
 		return 0;
 	}
-	if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-		return 0;
 	if ((size_t)snprintf(walk->path + size, sizeof(walk->path) - size, "%s%s", size ? "/" : "",
-			     entry->d_name) >= sizeof(walk->path) - size)
+			     name) >= sizeof(walk->path) - size)
 		return error_set(err, -ENAMETOOLONG, "%.200s…: the path is too long", walk->path);
-	r = visit(walk, dirfd(directory), entry->d_name, err);
+	r = visit(walk, directory_descriptor(directory), name, err);
 	/* Entering a directory keeps its path. */
 	if (r == 0 && walk->levels[walk->depth - 1].directory == directory)
 		walk->path[size] = '\0';

@@ -14,6 +14,7 @@ from tests.scenario import (
     artifact,
     assert_failure,
     assert_ok,
+    location,
     mount,
     untgz,
     wait_until_seen,
@@ -145,6 +146,28 @@ def test_one_path_for_several(lab: Lab, tmp_path: Path) -> None:
     assert written == set()
     for name in "abc":
         assert untgz(lab.get(f"{step.prefix}/{name}.tgz")) == MEMBERS
+
+
+def test_one_private_path_for_several(lab: Lab, tmp_path: Path) -> None:
+    """What the wrapper opens is shared, with its position in a directory that is read in pieces."""
+    name, count = "n" * 200, 300
+    script = f"mkdir /tmp/d; cd /tmp/d; for i in $(seq {count}); do echo $i >{name}$i; done; chmod 700 ."
+    keys = [f"private/{os.getpid()}/{name}" for name in "ab"]
+    with FaultProxy(lab.s3.address) as proxy:
+        places = [location(lab, key, proxy.endpoint) for key in keys]
+        plain = [artifact(k[-1], "/tmp/d", p, archive=NONE) for k, p in zip(keys, places)]
+        step = Step(lab, script, artifacts=[*plain, artifact("t", "/tmp/d")])
+        secure(step, "wait", runAsUser=8737, capabilities=DROP)
+        run, written = play(lab, tmp_path, step)
+        puts = [r["path"] for r in proxy.requests() if r["verb"] == "PUT"]
+    assert_ok(run)
+    assert written == set()
+    expected = {f"{name}{i}": len(f"{i}\n") for i in range(1, count + 1)}
+    for key in keys:
+        stored = lab.objects(f"{key}/")
+        assert {name.removeprefix(f"{key}/"): size for name, size in stored.items()} == expected
+    assert len(puts) == len(set(puts)) == 2 * count
+    assert len(untgz(lab.get(step.key("t.tgz")))) == count + 1
 
 
 def test_links_at_the_top_and_inside(lab: Lab, tmp_path: Path) -> None:
