@@ -30,6 +30,10 @@ struct member {
 	bool has_atime;
 	dev_t device; /* of a character or block device */
 	const struct buffer *attributes; /* (attributes.h); NULL = none */
+	/* A regular file that has other names in the archive, each with its content: the members with
+	 * these same numbers. */
+	bool is_shared;
+	uint64_t shared_dev, shared_ino;
 };
 
 /*

@@ -23,7 +23,7 @@ struct packer {
 	struct pack_result result;
 	struct buffer name; /* of the current entry */
 	struct buffer attributes; /* the same */
-	struct hard_links links; /* stored under their first names, for options->keeps_hard_links */
+	struct hard_links links; /* numbered, in tar */
 	bool has_warned_of_links;
 	char *chunk; /* STREAM_CHUNK_BYTES */
 };
@@ -67,24 +67,24 @@ static int read_attributes(struct packer *self, int fd, struct error *err)
 	return r < 0 ? fail(self, r, "read the extended attributes of", err) : 0;
 }
 
-/* `link` is the text of a symbolic link, or what a regular file is another name of; NULL = neither. */
+/* `link` is the text of a symbolic link, or NULL; `number` that of a file with several names, or 0. */
 static int write_header(struct packer *self, const struct stat *st, const char *link,
-			struct error *err)
+			uint32_t number, struct error *err)
 {
 	struct member member = {
 		.name = buffer_string(&self->name),
 		.link = link,
-		.is_hard_link = link && S_ISREG(st->st_mode),
 		.mode = st->st_mode,
 		.uid = st->st_uid,
 		.gid = st->st_gid,
-		.size = S_ISREG(st->st_mode) && !link ? (uint64_t)st->st_size : 0,
+		.size = S_ISREG(st->st_mode) ? (uint64_t)st->st_size : 0,
 		/* Go rounds to the nearest second, too. */
 		.mtime.tv_sec = st->st_mtim.tv_sec + (st->st_mtim.tv_nsec >= 500000000),
-		.attributes = S_ISDIR(st->st_mode) || (S_ISREG(st->st_mode) && !link) ?
-				      &self->attributes :
-				      NULL,
+		.attributes = S_ISDIR(st->st_mode) || S_ISREG(st->st_mode) ? &self->attributes :
+									     NULL,
 		.device = S_ISCHR(st->st_mode) || S_ISBLK(st->st_mode) ? st->st_rdev : 0,
+		.is_shared = number > 0,
+		.shared_ino = number,
 	};
 
 	self->result.entries++;
@@ -145,42 +145,51 @@ static int write_content(struct packer *self, int fd, uint64_t size, struct erro
 	return 0;
 }
 
-static int pack_content(struct packer *self, int fd, const struct stat *st, struct error *err)
+/* The number of the file in this archive, the same under each of its names, so that readers can make it
+ * one again; 0 for a file with one name, and beyond the limits of hard_links.h. */
+static int number_of(struct packer *self, const struct stat *st, uint32_t *ret, struct error *err)
 {
-	int r = read_attributes(self, fd, err);
+	struct hard_links_file file = {
+		.dev = st->st_dev,
+		.ino = st->st_ino,
+		.size = (uint64_t)st->st_size,
+		.mtime = st->st_mtim,
+	};
+	const struct hard_links_file *known;
+	int r;
+
+	*ret = 0;
+	if (st->st_nlink < 2 || !self->tar)
+		return 0;
+	known = hard_links_find(&self->links, &file);
+	if (known) {
+		*ret = known->number;
+		return 0;
+	}
+	r = hard_links_remember(&self->links, &file, "");
+	if (r == -ENOBUFS && !self->has_warned_of_links) {
+		self->has_warned_of_links = true;
+		warn(self, "too many files with several names: not all stay one file");
+	}
+	*ret = file.number;
+	return r < 0 && r != -ENOBUFS ? error_set(err, r, "out of memory") : 0;
+}
+
+static int pack_file(struct packer *self, int fd, const struct stat *st, struct error *err)
+{
+	uint32_t number;
+	int r = number_of(self, st, &number, err);
 
 	if (r == 0)
-		r = write_header(self, st, NULL, err);
+		r = read_attributes(self, fd, err);
+	if (r == 0)
+		r = write_header(self, st, NULL, number, err);
 	if (r == 0)
 		r = write_content(self, fd, (uint64_t)st->st_size, err);
 	if (r < 0)
 		return r;
 	return self->tar ? tar_write_padding(self->tar, (uint64_t)st->st_size, err) :
 			   zip_writer_end_entry(&self->zip, err);
-}
-
-/* Only now: a name that another member refers to must be in the archive. */
-static int remember_name(struct packer *self, const struct stat *st, struct error *err)
-{
-	int r = hard_links_remember(&self->links, st, buffer_string(&self->name));
-
-	if (r == -ENOBUFS && !self->has_warned_of_links) {
-		self->has_warned_of_links = true;
-		warn(self, "too many files with several names: not all stay one file");
-	}
-	return r < 0 && r != -ENOBUFS ? error_set(err, r, "out of memory") : 0;
-}
-
-static int pack_file(struct packer *self, int fd, const struct stat *st, struct error *err)
-{
-	bool has_names = st->st_nlink > 1 && self->tar && self->options->keeps_hard_links;
-	const char *first = has_names ? hard_links_find(&self->links, st) : NULL;
-	int r;
-
-	if (first)
-		return write_header(self, st, first, err);
-	r = pack_content(self, fd, st, err);
-	return r == 0 && has_names ? remember_name(self, st, err) : r;
 }
 
 static int pack_link(struct packer *self, int parent_fd, const char *base, const struct stat *st,
@@ -195,7 +204,7 @@ static int pack_link(struct packer *self, int parent_fd, const char *base, const
 	}
 	if (n < 0)
 		return fail(self, (int)n, "readlink", err);
-	return write_header(self, st, text, err);
+	return write_header(self, st, text, 0, err);
 }
 
 static int pack_directory(struct packer *self, int fd, const struct stat *st, unsigned depth,
@@ -249,7 +258,7 @@ static int pack_entry(struct packer *self, int parent_fd, const char *base, unsi
 		return 0;
 	default:
 		if (self->tar && !self->options->as)
-			return write_header(self, &st, NULL, err);
+			return write_header(self, &st, NULL, 0, err);
 		warn(self, "neither file, directory nor link: left out");
 		return 0;
 	}
@@ -268,7 +277,7 @@ static int pack_directory(struct packer *self, int fd, const struct stat *st, un
 				 buffer_string(&self->name), MEMBER_DEPTH_MAX);
 	r = read_attributes(self, fd, err);
 	if (r == 0)
-		r = write_header(self, st, NULL, err);
+		r = write_header(self, st, NULL, 0, err);
 	if (r < 0)
 		return r;
 	r = listing_read(&listing, fd);

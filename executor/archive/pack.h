@@ -13,9 +13,10 @@
  * extended attributes are kept; holes become zeros; symbolic links inside are stored as they are, the
  * one that the caller names is followed.
  *
- * A file with several names in the tree becomes as many independent files, unless the caller knows
- * who will read the tar (keeps_hard_links): Argo's executor, up to 4.1 at least, passes over hard links
- * when it loads an archive, without a word, and the files would be missing.
+ * A file with several names is written whole under each: Argo's executor, up to 4.1 at least, passes
+ * over hard links when it loads an archive, without a word, and the files would be missing. In tar
+ * (within the limits of hard_links.h) the members say that they are one file, and unpack.h makes them
+ * one again. They are numbered as they come, so that equal trees stay equal.
  *
  * A user process may change the tree meanwhile. Nothing outside can be read by it: every step is
  * relative to an open directory and follows no link. What vanished or changed its type is left
@@ -41,7 +42,6 @@ enum pack_format { PACK_TAR_GZ, PACK_TAR, PACK_ZIP };
 struct pack_options {
 	enum pack_format format;
 	int level; /* DEFLATE_HUFFMAN to DEFLATE_MAX; PACK_TAR does not look at it */
-	bool keeps_hard_links; /* in tar, within the limits of hard_links.h */
 	const char *name; /* of the top entry; NULL = the last component of the path */
 	const struct identity *as; /* whose tree it is (entry.h); NULL = ours, or a volume's */
 	struct pool *pool; /* of threads, for tar.gz; NULL = none */

@@ -145,6 +145,11 @@ static void describe(struct archive_entry *entry, struct member *ret)
 		.mtime = make_time(archive_entry_mtime(entry), archive_entry_mtime_nsec(entry)),
 		.has_atime = archive_entry_atime_is_set(entry),
 		.atime = make_time(archive_entry_atime(entry), archive_entry_atime_nsec(entry)),
+		.is_shared = !hard_link && archive_entry_filetype(entry) == AE_IFREG &&
+			     archive_entry_nlink(entry) > 1 && archive_entry_dev_is_set(entry) &&
+			     archive_entry_ino_is_set(entry),
+		.shared_dev = archive_entry_dev(entry),
+		.shared_ino = (uint64_t)archive_entry_ino64(entry),
 	};
 }
 

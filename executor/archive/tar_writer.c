@@ -107,6 +107,18 @@ static int add_number(struct buffer *pax, const char *key, int64_t value)
 	return add_record(pax, key, text);
 }
 
+/* Whoever knows these records (star, libarchive) can tell which members are one file; to everybody else
+ * each is a file of its own. */
+static int add_shared(struct buffer *pax, const struct member *member)
+{
+	int r = add_number(pax, "SCHILY.dev", (int64_t)member->shared_dev);
+
+	if (r == 0)
+		r = add_number(pax, "SCHILY.ino", (int64_t)member->shared_ino);
+	/* How many there are is not known yet, and would count names outside, too. */
+	return r < 0 ? r : add_record(pax, "SCHILY.nlink", "2");
+}
+
 /* Splits at a slash into prefix and name as ustar wants it; false if no slash suits. */
 static bool put_name(struct header *header, const char *name)
 {
@@ -225,6 +237,8 @@ int tar_write_header(struct writer *out, const struct member *member, struct err
 	if (!type_of(member))
 		return error_set(err, -EINVAL, "tar: a type that cannot be written");
 	r = fill(&header, member, &pax);
+	if (r == 0 && member->is_shared)
+		r = add_shared(&pax, member);
 	if (r == 0 && member->attributes)
 		r = add_attributes(&pax, member->attributes);
 	if (r < 0)

@@ -1,7 +1,8 @@
 /*
  * tar entries as Go's archive/tar writes them: POSIX ustar where every field fits, otherwise a pax
  * extended header in front (POSIX.1-2001) with just the fields that do not. Owners are numbers
- * only: the names known here are not those of the container that made the files. Directory names
+ * only: the names known here are not those of the container that made the files. A file with several
+ * names is written under each, with records by which readers may find out (member.h). Directory names
  * end without a slash, the type says what they are. No access or change times.
  *
  * Written by hand, not through libarchive: its pax writer translates names from the locale's

@@ -356,13 +356,15 @@ static int open_source(struct tree *tree, const char *location, const char **ret
 	return parent ? beneath_open_directory(&tree->beneath, parent, NULL) : -ENOMEM;
 }
 
-static int link_file(struct tree *tree, int from_fd, const char *from, const struct stat *st,
-		     const char *location, struct error *err)
+/* What linkat() says is in *ret_code: 0 or an errno. */
+static int make_link(struct tree *tree, int from_fd, const char *from, const struct stat *st,
+		     const char *location, int *ret_code, struct error *err)
 {
 	const char *base;
 	struct stat there;
 	int parent_fd = open_parent(tree, location, &base, err);
 
+	*ret_code = 0;
 	if (parent_fd < 0)
 		return parent_fd;
 	if (fstatat(parent_fd, base, &there, AT_SYMLINK_NOFOLLOW) == 0) {
@@ -373,9 +375,21 @@ static int link_file(struct tree *tree, int from_fd, const char *from, const str
 		free(tree->parent);
 		tree->parent = NULL;
 	}
-	if (linkat(from_fd, from, parent_fd, base, 0) == 0)
+	if (linkat(from_fd, from, parent_fd, base, 0) < 0)
+		*ret_code = errno;
+	return 0;
+}
+
+static int link_file(struct tree *tree, int from_fd, const char *from, const struct stat *st,
+		     const char *location, struct error *err)
+{
+	int code, r = make_link(tree, from_fd, from, st, location, &code, err);
+
+	if (r < 0)
+		return r;
+	switch (code) {
+	case 0:
 		return 0;
-	switch (errno) {
 	case EMLINK:
 	case EPERM:
 	case EXDEV:
@@ -383,8 +397,45 @@ static int link_file(struct tree *tree, int from_fd, const char *from, const str
 	case ENOSYS:
 		return copy_file(tree, from_fd, from, st, location, err);
 	default:
-		return fail(-errno, "link", location, err);
+		return fail(-code, "link", location, err);
 	}
+}
+
+static bool is_as_told(const struct stat *st, const struct member *member,
+		       const struct tree_file *file)
+{
+	return S_ISREG(st->st_mode) && st->st_dev == file->dev && st->st_ino == file->ino &&
+	       (uint64_t)st->st_size == member->size &&
+	       (st->st_mode & 07777) == (member->mode & PERMISSIONS) &&
+	       (!member->has_mtime || (st->st_mtim.tv_sec == member->mtime.tv_sec &&
+				       st->st_mtim.tv_nsec == member->mtime.tv_nsec));
+}
+
+int tree_name_again(struct tree *tree, const char *location, const struct member *member,
+		    const struct tree_file *file, int *ret_fd, struct error *err)
+{
+	const char *base;
+	_cleanup_close_ int from_fd = open_source(tree, file->location, &base), fd = -1;
+	struct stat st, made;
+	int code, r;
+
+	if (from_fd >= 0)
+		fd = openat(from_fd, base,
+			    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0 || !is_as_told(&st, member, file))
+		return 0;
+	r = make_link(tree, from_fd, base, &st, location, &code, err);
+	if (r < 0 || code != 0)
+		return r;
+	/* The name may have been given to something else between the two. */
+	r = open_parent(tree, location, &base, err);
+	if (r < 0)
+		return r;
+	if (fstatat(r, base, &made, AT_SYMLINK_NOFOLLOW) < 0 || made.st_dev != st.st_dev ||
+	    made.st_ino != st.st_ino)
+		return 0;
+	*ret_fd = TAKE_FD(fd);
+	return 1;
 }
 
 int tree_hard_link(struct tree *tree, const char *location, const struct member *member,

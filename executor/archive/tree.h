@@ -62,6 +62,18 @@ int tree_symlink(struct tree *tree, const char *location, const struct member *m
 int tree_hard_link(struct tree *tree, const char *location, const struct member *member,
 		   const char *link_location, struct error *err);
 
+/* A file that was made. */
+struct tree_file {
+	const char *location;
+	uint64_t dev, ino;
+};
+
+/* `location` becomes another name for `file`, if that is still there, has the size, permissions and time
+ * of `member`, and can have another name: 1 and *ret_fd, its content. Otherwise 0: nothing is made (what
+ * was there may be gone). */
+int tree_name_again(struct tree *tree, const char *location, const struct member *member,
+		    const struct tree_file *file, int *ret_fd, struct error *err);
+
 /* A regular file in the making. Fails at once if member->size is more than there is room. */
 int tree_file_open(struct tree *tree, const char *location, const struct member *member,
 		   int *ret_fd, struct error *err);

@@ -1,9 +1,11 @@
 #include "executor/archive/unpack.h"
 
 #include "executor/archive/detect.h"
+#include "executor/archive/fill.h"
 #include "executor/archive/gzip.h"
 #include "executor/archive/tar_reader.h"
 #include "executor/archive/tree.h"
+#include "executor/archive/twins.h"
 #include "executor/archive/workdir.h"
 #include "executor/archive/zip_reader.h"
 #include "executor/archive/zstd.h"
@@ -18,6 +20,7 @@ struct unpacker {
 	const struct unpack_options *options;
 	struct workdir workdir;
 	struct tree tree;
+	struct twins twins;
 	uint64_t entries;
 	bool is_zip;
 };
@@ -64,57 +67,6 @@ static int count_entry(struct unpacker *self, struct error *err)
 	return hooks_check(&self->options->hooks, err);
 }
 
-static bool is_zeros(const char *data, size_t size)
-{
-	return size > 0 && data[0] == '\0' && memcmp(data, data + 1, size - 1) == 0;
-}
-
-static int write_part(int fd, const struct tar_part *part, const struct member *member,
-		      struct error *err)
-{
-	char printable[MEMBER_PRINTABLE_MAX];
-	const char *p = part->data;
-	uint64_t offset = part->offset;
-	size_t size = part->size;
-
-	/* The reader ends content at its announced size; the room was measured by that. */
-	if (offset > member->size || size > member->size - offset)
-		return error_set(err, -EBADMSG, "tar: more content than announced");
-	/* The file is new, and gets its size at the end: a sparse one becomes sparse again, although
-	 * most archives spell out its holes. */
-	if (is_zeros(p, size))
-		return 0;
-	while (size > 0) {
-		ssize_t n = pwrite(fd, p, size, (off_t)offset);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return error_errno(err, -errno, "write %s",
-					   member_printable(member->name, printable));
-		p += n;
-		offset += (uint64_t)n;
-		size -= (size_t)n;
-	}
-	return 0;
-}
-
-static int fill_from_tar(struct unpacker *self, struct tar_reader *tar, int fd,
-			 const struct member *member, struct error *err)
-{
-	struct tar_part part;
-	int r;
-
-	while ((r = tar_reader_data(tar, &part, err)) > 0) {
-		r = write_part(fd, &part, member, err);
-		if (r == 0)
-			r = hooks_check(&self->options->hooks, err);
-		if (r < 0)
-			return r;
-	}
-	return r;
-}
-
 static int fill_from_zip(struct unpacker *self, struct zip_reader *zip, int fd,
 			 const struct member *member, struct error *err)
 {
@@ -128,7 +80,7 @@ static int fill_from_zip(struct unpacker *self, struct zip_reader *zip, int fd,
 		int r;
 
 		part.size = (size_t)n;
-		r = write_part(fd, &part, member, err);
+		r = fill_part(fd, &part, member, err);
 		if (r == 0)
 			r = hooks_check(&self->options->hooks, err);
 		if (r < 0)
@@ -138,16 +90,14 @@ static int fill_from_zip(struct unpacker *self, struct zip_reader *zip, int fd,
 	return (int)n;
 }
 
-/* A regular file with content from either reader (the other is NULL). */
-static int unpack_file(struct unpacker *self, const char *location, const struct member *member,
-		       struct tar_reader *tar, struct zip_reader *zip, struct error *err)
+static int unpack_zip_file(struct unpacker *self, const char *location, const struct member *member,
+			   struct zip_reader *zip, struct error *err)
 {
 	int fd, r = tree_file_open(&self->tree, location, member, &fd, err);
 
 	if (r < 0)
 		return r;
-	r = tar ? fill_from_tar(self, tar, fd, member, err) :
-		  fill_from_zip(self, zip, fd, member, err);
+	r = fill_from_zip(self, zip, fd, member, err);
 	if (r < 0) {
 		close(fd);
 		return r;
@@ -180,7 +130,7 @@ static int unpack_tar_member(struct unpacker *self, struct tar_reader *tar,
 		return unpack_hard_link(self, location, member, err);
 	switch (member->mode & S_IFMT) {
 	case S_IFREG:
-		return unpack_file(self, location, member, tar, NULL, err);
+		return twins_unpack(&self->twins, tar, location, member, err);
 	case S_IFDIR:
 		return tree_directory(&self->tree, location, member, err);
 	case S_IFLNK:
@@ -230,7 +180,7 @@ static int unpack_zip_link(struct unpacker *self, struct zip_reader *zip, const 
 	r = tree_file_open(&self->tree, location, &file, &fd, err);
 	if (r < 0)
 		return r;
-	r = write_part(fd, &part, &file, err);
+	r = fill_part(fd, &part, &file, err);
 	if (r < 0) {
 		close(fd);
 		return r;
@@ -250,11 +200,12 @@ static int unpack_zip_member(struct unpacker *self, struct zip_reader *zip,
 		return tree_directory(&self->tree, location, member, err);
 	if (S_ISLNK(member->mode))
 		return unpack_zip_link(self, zip, location, member, err);
-	return unpack_file(self, location, member, NULL, zip, err);
+	return unpack_zip_file(self, location, member, zip, err);
 }
 
 static void unpacker_done(struct unpacker *self)
 {
+	twins_done(&self->twins);
 	tree_done(&self->tree);
 	workdir_done(&self->workdir);
 }
@@ -266,6 +217,7 @@ static int unpacker_init(struct unpacker *self, const char *target,
 
 	*self = (struct unpacker){ .options = options, .is_zip = is_zip };
 	tree_init(&self->tree, -1, options->max_bytes, &options->hooks);
+	twins_init(&self->twins, &self->tree, &options->hooks);
 	r = workdir_open(&self->workdir, target, err);
 	self->tree.beneath.root_fd = self->workdir.fd;
 	return r;

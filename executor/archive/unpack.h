@@ -16,8 +16,9 @@
  * Left out with a warning: FIFOs, devices, hard links to what is not there.
  *
  * Kept: permission bits of files (without setuid, setgid, sticky) and, at least 0755, of
- * directories; times; symbolic and hard links; users' extended attributes, where the file system
- * has them; long runs of zeros become holes. Not kept: owners, other extended attributes, ACLs.
+ * directories; times; symbolic and hard links, the latter also where a tar only tells of them
+ * (twins.h); users' extended attributes, where the file system has them; long runs of zeros become
+ * holes. Not kept: owners, other extended attributes, ACLs.
  * A later entry replaces an earlier file of the same name, but a symbolic link replaces nothing.
  */
 #pragma once

@@ -90,7 +90,6 @@ static int copy_tree(const struct stage *stage, const struct source *source, con
 		     const char *target, struct error *err)
 {
 	const struct pack_options options = { .format = PACK_TAR,
-					      .keeps_hard_links = true,
 					      .name = name,
 					      .as = source_identity(source),
 					      .hooks = stage_hooks(stage) };

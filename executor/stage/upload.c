@@ -7,7 +7,6 @@
 #include "executor/base/path.h"
 #include "executor/stage/handover.h"
 #include "executor/stage/tree.h"
-#include "executor/template/environment.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -112,7 +111,6 @@ static int upload_form(const struct stage *stage, const struct template_artifact
 	struct pack_options options = {
 		.format = artifact->archive == ARCHIVE_ZIP ? PACK_ZIP : PACK_TAR_GZ,
 		.level = artifact->compression_level,
-		.keeps_hard_links = environment_is_true("ARGOEXEC_TAR_HARD_LINKS"),
 		.name = path_basename(artifact->path),
 		.as = source_identity(source),
 		.pool = stage->store.pool,

@@ -1,7 +1,8 @@
 /*
  * Tar archives, entry by entry: what a mutation of bytes seldom finds, names and links that lead
  * outside together. A line is an entry: "f name", "d name", "l name > target", "h name > target",
- * "p name" (a FIFO). Required: sandbox.h.
+ * "p name" (a FIFO), "s name > number" (a file that says to be one with those of the same number; in
+ * truth, if no more follows the first digit). Required: sandbox.h.
  */
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/sandbox.h"
@@ -11,6 +12,17 @@
 #include <string.h>
 
 #define TAR_BYTES_MAX (4 * 1024 * 1024)
+
+static void add_shared(struct buffer *tar, const char *name, const char *number)
+{
+	char records[] = "16 SCHILY.dev=0\n16 SCHILY.ino=0\n18 SCHILY.nlink=2\n";
+	bool is_true = !number || !number[0] || !number[1];
+
+	if (number && number[0])
+		*(strstr(records, "ino=") + 4) = (char)('0' + (number[0] & 7));
+	sandbox_add_entry(tar, 'x', "PaxHeaders/x", NULL, records);
+	sandbox_add_entry(tar, '0', name, NULL, is_true ? "overwritten" : "overWritten");
+}
 
 static void add(struct buffer *tar, char kind, const char *name, const char *link)
 {
@@ -26,6 +38,9 @@ static void add(struct buffer *tar, char kind, const char *name, const char *lin
 		break;
 	case 'p':
 		sandbox_add_entry(tar, '6', name, NULL, "");
+		break;
+	case 's':
+		add_shared(tar, name, link);
 		break;
 	default:
 		sandbox_add_entry(tar, '0', name, NULL, "overwritten");

@@ -1,0 +1,17 @@
+/* Content of an archive's member into the new, empty file that was made for it (tree_file_open). */
+#pragma once
+
+#include "executor/archive/hooks.h"
+#include "executor/archive/member.h"
+#include "executor/archive/tar_reader.h"
+
+/* 0; -EBADMSG for a part that is not within the announced size. */
+int fill_check_part(const struct tar_part *part, const struct member *member, struct error *err);
+
+/* Zeros are left to be a hole. */
+int fill_part(int fd, const struct tar_part *part, const struct member *member, struct error *err);
+bool fill_is_zeros(const void *data, size_t size);
+
+/* All that the reader still has of it. */
+int fill_from_tar(struct tar_reader *tar, int fd, const struct member *member,
+		  const struct hooks *hooks, struct error *err);
