@@ -169,6 +169,14 @@ class Step:
         return self.history()[-1].get("outputs", {})
 
 
+DROP = {"drop": ["ALL"]}  # capabilities
+
+
+def secure(step: Step, name: str, **context: Any) -> None:
+    """What a container runs as: runAsUser, capabilities."""
+    step.container(name).setdefault("securityContext", {}).update(context)
+
+
 def in_memory(step: Step, volume: str, size: str) -> None:
     """A volume with a limit that its writers meet."""
     step.volume(volume)["emptyDir"] = {"medium": "Memory", "sizeLimit": size}

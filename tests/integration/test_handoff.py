@@ -10,12 +10,14 @@ import pytest
 
 from tests.lab import Lab, PodRun
 from tests.scenario import (
+    DROP,
     Step,
     artifact,
     assert_failure,
     assert_ok,
     location,
     mount,
+    secure,
     untgz,
     wait_until_seen,
 )
@@ -50,11 +52,6 @@ def assert_stored(lab: Lab, step: Step) -> None:
     assert lab.get(f"{step.prefix}/e/f") == b"deep"
 
 
-def secure(step: Step, name: str, **context: Any) -> None:
-    step.container(name).setdefault("securityContext", {}).update(context)
-
-
-DROP = {"drop": ["ALL"]}
 # main's and wait's user and capabilities, and what is in main's tree: is it packed by the wrapper?
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str, bool]] = {
     "both root": ({}, {}, "", False),
