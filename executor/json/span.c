@@ -13,6 +13,12 @@ struct cursor {
 	unsigned depth;
 };
 
+/* Nothing has no end either: C knows no NULL + 0. */
+static struct cursor cursor_at(struct json_span span)
+{
+	return (struct cursor){ .p = span.text, .end = span.text ? span.text + span.size : NULL };
+}
+
 static bool refuse(struct cursor *cursor, const char *reason)
 {
 	if (!cursor->reason)
@@ -148,7 +154,7 @@ static bool skip_value(struct cursor *cursor)
 int json_span_check(const char *text, size_t size, const char *what, struct json_span *ret,
 		    struct error *err)
 {
-	struct cursor cursor = { .p = text, .end = text + size };
+	struct cursor cursor = cursor_at((struct json_span){ text, size });
 	struct json_span span;
 	const char *reason;
 	size_t offset;
@@ -194,7 +200,7 @@ int json_span_each(struct json_span object,
 		   int (*visit)(const char *key, struct json_span value, void *context),
 		   void *context)
 {
-	struct cursor cursor = { .p = object.text, .end = object.text + object.size };
+	struct cursor cursor = cursor_at(object);
 	int r = 0;
 
 	if (!object.text || !take(&cursor, '{') || take(&cursor, '}'))
@@ -216,7 +222,7 @@ int json_span_each(struct json_span object,
 int json_span_elements(struct json_span array, int (*visit)(struct json_span value, void *context),
 		       void *context)
 {
-	struct cursor cursor = { .p = array.text, .end = array.text + array.size };
+	struct cursor cursor = cursor_at(array);
 	int r = 0;
 
 	if (!array.text || !take(&cursor, '[') || take(&cursor, ']'))
