@@ -255,6 +255,7 @@ void gc_task_decide(struct gc_task *task, struct gc_artifact *artifact, enum gc_
 	}
 	artifact->verdict = verdict;
 	task->nodes[artifact->node].undecided--;
+	task->counts[GC_UNDECIDED]--;
 	task->counts[verdict]++;
 	if (task->on_verdict)
 		task->on_verdict(task, artifact);
@@ -325,6 +326,7 @@ static int find_place(struct gc_task *task, struct gc_artifact *artifact,
 	_cleanup_json_ struct json_object *owned = relocated;
 	_cleanup_json_ struct json_object *common = json_copy(location_get(relocated));
 	_cleanup_buffer_ struct buffer text = BUFFER_INIT(PLACE_BYTES_MAX);
+	const char *key = location_key(relocated);
 	struct gc_place *places;
 	int r = common ? buffer_append_string(&text, location_type(relocated)) : -ENOMEM;
 
@@ -334,7 +336,11 @@ static int find_place(struct gc_task *task, struct gc_artifact *artifact,
 	r = json_print(common, &text, err);
 	if (r < 0)
 		return r;
-	artifact->key = strdup(location_key(relocated));
+	/* Of another type than text, or what was the query of a URL. */
+	if (!key)
+		return error_set(err, -EINVAL, "its %s location has no key",
+				 location_type(relocated));
+	artifact->key = strdup(key);
 	if (!artifact->key)
 		return error_set(err, -ENOMEM, "out of memory");
 	/* Neighbours mostly share one. */

@@ -189,6 +189,15 @@ def test_stores_that_cannot_delete(gc: GcLab) -> None:
     assert outcome == {name: f"{UNSUPPORTED} ({name})" for name in artifacts if name != "gcs"}
 
 
+def test_location_without_a_key(gc: GcLab) -> None:
+    """A URL that is nothing but a query: that one fails, and no other."""
+    gc.put("wf/a")
+    gc.add_task({"n": {"url": {"http": {"url": "?x"}}, **keyed("wf/a")}})
+    ok(gc.run_gc())
+    assert gc.outcome() == {"a": True, "url": "its s3 location has no key"}
+    assert gc.objects() == {}
+
+
 def test_directories(gc: GcLab) -> None:
     """With and without a slash at the end of the key, and never what only begins like it."""
     gc.put("wf/a/b/1", "wf/a/b/sub/2", "wf/a/bc/3", "wf/a/b.tgz", "wf/a/d/4", "wf/a/d-e", "wf/a/f")
