@@ -4,18 +4,22 @@
  * Even: `wait`'s server, and strangers who connect, send packets with and without descriptors, and
  * leave. Required: names are DNS labels, a container is gone only if it had come and its last wrapper
  * has left, a signal goes to those alone who have said hello, an output is offered by those alone, by
- * an absolute path, with a descriptor or a reason, and one at a time.
+ * an absolute path, with a descriptor or a reason, and one at a time; parts come from whoever was
+ * asked for them, once, as many as that, each with its descriptor or a reason; whoever leaves while a
+ * verdict is owed is told of, once; signals that were heard are signals.
  * Odd: a wrapper, and a server that sends it packets. Required: signals 1 to 64 only, answers of
- * their kinds only, the connection is lost at most once, and is closed then.
+ * their kinds only, asks for names in a directory only, what it says is well-formed, the connection is
+ * lost at most once, and is closed then.
+ * Both: no descriptor that was sent is open at the end.
  */
 #include "executor/base/text.h"
 #include "executor/process/channel.h"
 #include "executor/process/signals.h"
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/channel_packets.h"
+#include "tests/fuzz/channel_wrapper.h"
 #include "tests/fuzz/targets.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -23,47 +27,7 @@
 #include <unistd.h>
 
 #define STRANGERS (CHANNEL_PEERS_MAX + 4)
-#define LOOKS 3
-
-static struct sockaddr_un address_in_directory(void)
-{
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-
-	snprintf(address.sun_path, sizeof(address.sun_path), "%s/" CHANNEL_SOCKET_NAME,
-		 fuzz_directory());
-	return address;
-}
-
-static int new_socket(void)
-{
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-	fuzz_require(fd >= 0);
-	return fd;
-}
-
-static int new_file(void)
-{
-	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-
-	fuzz_require(fd >= 0);
-	return fd;
-}
-
-static void look(struct event_loop *loop, unsigned times)
-{
-	for (unsigned i = 0; i < times; i++)
-		fuzz_require(event_loop_poll(loop) == 0);
-}
-
-/* A message in order, but for the name, which is the input's; a longer one has no NUL. */
-static struct channel_message hello_from(struct fuzz_input name)
-{
-	struct channel_message hello = { .magic = CHANNEL_MAGIC, .kind = CHANNEL_HELLO };
-
-	memcpy(hello.text, name.data, name.size < CHANNEL_NAME_MAX ? name.size : CHANNEL_NAME_MAX);
-	return hello;
-}
+#define ASKED_FOR "d:a:b"
 
 /* --- the server ------------------------------------------------------------------------- */
 
@@ -71,9 +35,13 @@ struct serving {
 	struct event_loop *loop;
 	struct channel_server *server;
 	int strangers[STRANGERS];
-	size_t count, current;
+	size_t count, current, packets;
+	unsigned descriptors; /* to go along with the next packet */
 	uint64_t owed; /* a peer to whom the verdict is owed; 0 = nobody */
+	unsigned asked; /* parts that it was asked for */
 	bool is_busy; /* the next verdict has to wait */
+	enum { WAIT, ASK, PAY } then; /* when parts have come */
+	bool is_raw; /* packets have been sent as they are */
 	struct present {
 		char name[CHANNEL_NAME_MAX];
 		unsigned wrappers;
@@ -133,17 +101,74 @@ static void pay(struct serving *serving)
 {
 	if (serving->owed)
 		channel_server_answer(serving->server, serving->owed, CHANNEL_TAKEN);
-	serving->owed = 0;
+	serving->owed = serving->asked = 0;
+}
+
+/* Asked for parts while others are to come, nobody is. Whoever cannot be asked gets its verdict. */
+static void ask_for(struct serving *serving, struct fuzz_input text, unsigned rounds)
+{
+	struct channel_ask ask;
+	size_t size = packets_make_ask(&ask, text, rounds);
+	bool is_possible = serving->owed && serving->asked == 0;
+	int r;
+
+	if (size == 0 || ask.number == 0)
+		return;
+	r = channel_server_ask(serving->server, serving->owed, &ask, size);
+	fuzz_require(r == 0 || r == -ENOTCONN);
+	fuzz_require(r < 0 || is_possible);
+	if (r == 0)
+		serving->asked = ask.number;
+	else if (is_possible)
+		pay(serving);
+}
+
+static void on_parts(void *context, uint64_t peer, const int *codes, int *fds, unsigned count)
+{
+	struct serving *serving = context;
+	unsigned opened = 0;
+
+	fuzz_require(peer == serving->owed && count > 0 && count == serving->asked);
+	serving->asked = 0;
+	for (unsigned i = 0; i < count; i++) {
+		fuzz_require((fds[i] >= 0) == (codes[i] == 0) && codes[i] <= UINT16_MAX);
+		fuzz_require(codes[i] || packets_is_file(fds[i], opened++));
+		if (fds[i] >= 0 && i % 2)
+			close(TAKE_FD(fds[i]));
+	}
+	if (serving->then == ASK)
+		ask_for(serving, (struct fuzz_input){ ASKED_FOR, strlen(ASKED_FOR) }, 1);
+	else if (serving->then == PAY)
+		pay(serving);
+}
+
+static void on_left(void *context, uint64_t peer)
+{
+	struct serving *serving = context;
+
+	fuzz_require(peer && peer == serving->owed);
+	fuzz_require(channel_server_answer(serving->server, peer, CHANNEL_TAKEN) == -ENOTCONN);
+	serving->owed = serving->asked = 0;
+}
+
+static void on_heard(void *context, const char *container, int signo, pid_t pid, uid_t uid)
+{
+	struct serving *serving = context;
+
+	fuzz_require(find(serving, container));
+	fuzz_require(signo >= 1 && signo <= SIGNALS_MAX && pid >= 0);
+	if (!serving->is_raw)
+		packets_check_heard(signo, pid, uid);
 }
 
 static void come(struct serving *serving)
 {
-	struct sockaddr_un address = address_in_directory();
+	struct sockaddr_un address = packets_address();
 	int fd;
 
 	if (serving->count == STRANGERS)
 		return;
-	fd = new_socket();
+	fd = packets_socket();
 	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
 		fuzz_require(errno == EAGAIN);
 		close(fd);
@@ -153,35 +178,12 @@ static void come(struct serving *serving)
 	serving->strangers[serving->count++] = fd;
 }
 
-static void tell(struct serving *serving, const void *data, size_t size)
+static void tell(struct serving *serving, const void *data, size_t size, unsigned descriptors)
 {
 	if (serving->count > 0 && serving->strangers[serving->current] >= 0)
-		(void)!send(serving->strangers[serving->current], data, size,
-			    MSG_NOSIGNAL | MSG_DONTWAIT);
-}
-
-/* Up to two descriptors along with it. */
-static void tell_with(struct serving *serving, const void *data, size_t size, unsigned descriptors)
-{
-	int fds[2];
-	union {
-		char bytes[CMSG_SPACE(sizeof(fds))];
-		struct cmsghdr header;
-	} control = { .header = { .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS } };
-	struct iovec part = { (void *)data, size };
-	struct msghdr header = { .msg_iov = &part, .msg_iovlen = 1 };
-
-	if (serving->count == 0 || serving->strangers[serving->current] < 0)
-		return;
-	fds[0] = fds[1] = new_file();
-	control.header.cmsg_len = CMSG_LEN(descriptors * sizeof(int));
-	memcpy(CMSG_DATA(&control.header), fds, descriptors * sizeof(int));
-	if (descriptors > 0) {
-		header.msg_control = control.bytes;
-		header.msg_controllen = CMSG_SPACE(descriptors * sizeof(int));
-	}
-	(void)!sendmsg(serving->strangers[serving->current], &header, MSG_NOSIGNAL | MSG_DONTWAIT);
-	close(fds[0]);
+		serving->packets += packets_send(serving->strangers[serving->current], data, size,
+						 descriptors + serving->descriptors);
+	serving->descriptors = 0;
 }
 
 static void offer_output(struct serving *serving, struct fuzz_input path, unsigned how)
@@ -193,8 +195,27 @@ static void offer_output(struct serving *serving, struct fuzz_input path, unsign
 	if (path.size >= sizeof(output.path))
 		path.size = sizeof(output.path) - 1;
 	memcpy(output.path, path.data, path.size);
-	tell_with(serving, &output, offsetof(struct channel_output, path) + path.size + 1,
-		  how % 4 % 3);
+	tell(serving, &output, offsetof(struct channel_output, path) + path.size + 1, how % 4 % 3);
+}
+
+/* So many parts; of them the first ones, as many as there are codes, have these, the others are open. */
+static void give_parts(struct serving *serving, unsigned number, unsigned descriptors,
+		       struct fuzz_input codes)
+{
+	struct {
+		struct channel_parts parts;
+		uint16_t more[UINT8_MAX - CHANNEL_PARTS_MAX];
+	} packet = {
+		{ .magic = CHANNEL_MAGIC, .kind = CHANNEL_PARTS, .number = (uint16_t)number }
+	};
+	size_t codes_at = offsetof(struct channel_parts, codes);
+
+	for (size_t i = 0; i < codes.size && i < number; i++) {
+		uint16_t code = (unsigned char)codes.data[i];
+
+		memcpy((char *)&packet + codes_at + i * sizeof(code), &code, sizeof(code));
+	}
+	tell(serving, &packet, codes_at + number * sizeof(uint16_t), descriptors);
 }
 
 static void leave(struct serving *serving)
@@ -205,46 +226,72 @@ static void leave(struct serving *serving)
 	serving->strangers[serving->current] = -1;
 }
 
-/* Every wrapper that is reached gets that signal and nothing else. */
-static void signal_all(struct serving *serving, const char *name, int signo)
+/* What strangers are told, and how many have been sent that signal. */
+struct told {
+	int signo;
+	unsigned signals;
+};
+
+static void check_told(const struct channel_message *message, void *context)
 {
-	unsigned sent = channel_server_signal(serving->server, name, signo), got = 0;
-	const struct present *present = find(serving, name);
-	struct channel_message message;
-	ssize_t r;
+	struct told *told = context;
 
-	fuzz_require(sent <= (present ? present->wrappers : 0));
-	for (size_t i = 0; i < serving->count; i++) {
-		int fd = serving->strangers[i];
-
-		do
-			r = fd < 0 ? -1 : recv(fd, &message, sizeof(message), MSG_DONTWAIT);
-		while (r > 0 && message.kind == CHANNEL_ANSWER);
-		if (r <= 0)
-			continue;
-		fuzz_require(message.magic == CHANNEL_MAGIC && message.kind == CHANNEL_SIGNAL);
-		fuzz_require(message.number == signo);
-		got++;
+	if (message->kind == CHANNEL_SIGNAL) {
+		fuzz_require(message->number == told->signo);
+		told->signals++;
+	} else if (message->kind == CHANNEL_ANSWER) {
+		fuzz_require(message->number >= CHANNEL_TAKEN && message->number <= CHANNEL_BUSY);
+	} else {
+		fuzz_require(message->kind == CHANNEL_ASK);
 	}
-	fuzz_require(got <= sent);
 }
 
-static void serve_one(struct serving *serving, struct fuzz_input *input)
+/* Every wrapper that is reached gets that signal and no other. */
+static void signal_all(struct serving *serving, const char *name, int signo)
 {
-	struct fuzz_input part;
-	struct channel_message hello;
+	unsigned sent = channel_server_signal(serving->server, name, signo);
+	const struct present *present = find(serving, name);
+	struct told told = { .signo = signo };
 
-	switch (fuzz_take_byte(input)) {
-	case 'n':
-		come(serving);
-		break;
+	fuzz_require(sent <= (present ? present->wrappers : 0));
+	for (size_t i = 0; i < serving->count; i++)
+		if (serving->strangers[i] >= 0)
+			packets_drain(serving->strangers[i], check_told, &told);
+	fuzz_require(told.signals <= sent);
+}
+
+/* How many, the descriptors, and codes. */
+static void send_parts(struct serving *serving, struct fuzz_input *input)
+{
+	unsigned number = fuzz_take_byte(input), descriptors = fuzz_take_byte(input) % 140;
+
+	give_parts(serving, number, descriptors, fuzz_take(input, fuzz_take_byte(input)));
+}
+
+/* The number, and the pid. */
+static void send_heard(struct serving *serving, struct fuzz_input *input)
+{
+	unsigned number = fuzz_take_byte(input);
+	struct channel_heard heard = packets_heard(number, (signed char)fuzz_take_byte(input));
+
+	tell(serving, &heard, sizeof(heard), 0);
+}
+
+/* What the current stranger sends. */
+static void send_one(struct serving *serving, unsigned char kind, struct fuzz_input *input)
+{
+	struct channel_message hello;
+	struct fuzz_input part;
+
+	switch (kind) {
 	case 'p': /* a packet as it is */
 		part = fuzz_take(input, fuzz_take_byte(input));
-		tell(serving, part.data, part.size);
+		serving->is_raw = true;
+		tell(serving, part.data, part.size, 0);
 		break;
 	case 'h':
-		hello = hello_from(fuzz_take_until(input, '\n'));
-		tell(serving, &hello, sizeof(hello));
+		hello = packets_hello(fuzz_take_until(input, '\n'));
+		tell(serving, &hello, sizeof(hello), 0);
 		break;
 	case 'o': /* how, and the path */
 		part = fuzz_take(input, 1);
@@ -252,24 +299,70 @@ static void serve_one(struct serving *serving, struct fuzz_input *input)
 			offer_output(serving, fuzz_take_until(input, '\n'),
 				     (unsigned char)part.data[0]);
 		break;
+	case 'r':
+		send_parts(serving, input);
+		break;
+	case 'e':
+		send_heard(serving, input);
+		break;
+	}
+}
+
+/* What the server is to do. */
+static void act(struct serving *serving, unsigned char kind, struct fuzz_input *input)
+{
+	unsigned rounds;
+
+	switch (kind) {
+	case 'q': /* how often, and names */
+		rounds = fuzz_take_byte(input);
+		ask_for(serving, fuzz_take_until(input, '\n'), rounds);
+		break;
+	case 't':
+		serving->then = fuzz_take_byte(input) % (PAY + 1);
+		break;
+	case 'l': /* a sign of life */
+		if (serving->owed)
+			channel_server_answer(serving->server, serving->owed, CHANNEL_BUSY);
+		break;
 	case 'b':
 		serving->is_busy = !serving->is_busy;
 		break;
 	case 'v':
 		pay(serving);
 		break;
-	case 'c':
-		leave(serving);
-		break;
 	case 's':
 		signal_all(serving, "main", fuzz_take_byte(input) % SIGNALS_MAX + 1);
+		break;
+	default:
+		send_one(serving, kind, input);
+		break;
+	}
+}
+
+static void serve_one(struct serving *serving, struct fuzz_input *input)
+{
+	unsigned char kind = fuzz_take_byte(input);
+
+	switch (kind) {
+	case 'n':
+		come(serving);
+		break;
+	case 'c':
+		leave(serving);
 		break;
 	case '#':
 		if (serving->count > 0)
 			serving->current = fuzz_take_byte(input) % serving->count;
 		break;
+	case 'f':
+		serving->descriptors = fuzz_take_byte(input) % 100;
+		break;
 	case '.':
-		look(serving->loop, LOOKS);
+		packets_look(serving->loop, PACKETS_LOOKS);
+		break;
+	default:
+		act(serving, kind, input);
 		break;
 	}
 }
@@ -282,6 +375,9 @@ static void serve(struct fuzz_input input)
 		.on_hello = on_hello,
 		.on_gone = on_gone,
 		.on_offer = on_offer,
+		.on_parts = on_parts,
+		.on_left = on_left,
+		.on_heard = on_heard,
 		.context = &serving,
 	};
 	struct error err = ERROR_NONE;
@@ -291,142 +387,16 @@ static void serve(struct fuzz_input input)
 	come(&serving);
 	while (input.size > 0)
 		serve_one(&serving, &input);
-	look(serving.loop, LOOKS);
+	packets_look(serving.loop, PACKETS_LOOKS);
 	for (serving.current = 0; serving.current < serving.count; serving.current++)
 		leave(&serving);
-	/* Some may not have been accepted yet: one in each look. */
-	look(serving.loop, STRANGERS + LOOKS);
+	/* One packet of each in each look, and some may not have been accepted yet: one in each look. */
+	packets_look(serving.loop, STRANGERS + PACKETS_LOOKS + (unsigned)serving.packets);
+	fuzz_require(serving.owed == 0);
 	for (size_t i = 0; i < STRANGERS; i++)
 		fuzz_require(serving.present[i].wrappers == 0);
 	channel_server_free(serving.server);
 	event_loop_free(serving.loop);
-}
-
-/* --- the wrapper ------------------------------------------------------------------------ */
-
-struct wrapper {
-	struct channel_client client; /* first */
-	bool is_leaving; /* at the next signal */
-	unsigned lost, signals, answers;
-};
-
-static void on_signal(struct channel_client *client, int signo)
-{
-	struct wrapper *wrapper = (struct wrapper *)client;
-
-	fuzz_require(signo >= 1 && signo <= SIGNALS_MAX);
-	fuzz_require(wrapper->lost == 0);
-	wrapper->signals++;
-	if (wrapper->is_leaving)
-		channel_client_done(client);
-}
-
-static void on_answer(struct channel_client *client, enum channel_verdict verdict)
-{
-	struct wrapper *wrapper = (struct wrapper *)client;
-
-	fuzz_require(verdict >= CHANNEL_TAKEN && verdict <= CHANNEL_BUSY);
-	fuzz_require(wrapper->lost == 0);
-	wrapper->answers++;
-}
-
-/* A directory, and names that stand in it. */
-static void on_ask(struct channel_client *client, const struct channel_ask *ask)
-{
-	struct wrapper *wrapper = (struct wrapper *)client;
-	const char *end = (const char *)(ask + 1), *name = ask->names;
-
-	fuzz_require(ask->number >= 1 && ask->number <= CHANNEL_PARTS_MAX);
-	fuzz_require(*name != '/' && wrapper->lost == 0);
-	for (unsigned i = 0; i < ask->number; i++) {
-		name += strnlen(name, (size_t)(end - name)) + 1;
-		fuzz_require(name < end && *name && !strchr(name, '/'));
-		fuzz_require(strcmp(name, ".") != 0 && strcmp(name, "..") != 0);
-	}
-	wrapper->answers++;
-}
-
-static void on_lost(struct channel_client *client)
-{
-	struct wrapper *wrapper = (struct wrapper *)client;
-
-	fuzz_require(!channel_client_is_connected(client));
-	fuzz_require(wrapper->lost++ == 0);
-}
-
-static void wrap_one(struct wrapper *wrapper, int peer, struct fuzz_input *input)
-{
-	struct event_loop *loop = wrapper->client.source.loop;
-	struct channel_message message = { .magic = CHANNEL_MAGIC, .kind = CHANNEL_SIGNAL };
-	struct fuzz_input part;
-	unsigned before = wrapper->signals;
-	int fd;
-
-	switch (fuzz_take_byte(input)) {
-	case 'p':
-		part = fuzz_take(input, fuzz_take_byte(input));
-		(void)!send(peer, part.data, part.size, MSG_NOSIGNAL | MSG_DONTWAIT);
-		break;
-	case 's':
-		message.number = fuzz_take_byte(input);
-		(void)!send(peer, &message, sizeof(message), MSG_NOSIGNAL | MSG_DONTWAIT);
-		break;
-	case 'a':
-		message.kind = CHANNEL_ANSWER;
-		message.number = fuzz_take_byte(input);
-		(void)!send(peer, &message, sizeof(message), MSG_NOSIGNAL | MSG_DONTWAIT);
-		break;
-	case 'o':
-		part = fuzz_take_until(input, '\n');
-		if (part.size < CHANNEL_PATH_MAX) {
-			char path[CHANNEL_PATH_MAX] = "";
-
-			memcpy(path, part.data, part.size);
-			fd = new_file();
-			channel_client_offer(&wrapper->client, path, fd, 0);
-			close(fd);
-		}
-		break;
-	case 'l':
-		wrapper->is_leaving = true;
-		break;
-	case '.':
-		if (loop)
-			look(loop, LOOKS);
-		fuzz_require(!wrapper->is_leaving || wrapper->signals <= before + 1);
-		break;
-	}
-}
-
-static void wrap(struct fuzz_input input)
-{
-	struct wrapper wrapper = { .client = { .on_signal = on_signal,
-					       .on_lost = on_lost,
-					       .on_answer = on_answer,
-					       .on_ask = on_ask } };
-	struct sockaddr_un address = address_in_directory();
-	struct event_loop *loop = event_loop_new();
-	struct channel_message hello;
-	int listener = new_socket(), peer;
-
-	unlink(address.sun_path);
-	fuzz_require(bind(listener, (struct sockaddr *)&address, sizeof(address)) == 0);
-	fuzz_require(listen(listener, 1) == 0);
-	fuzz_require(channel_client_connect(&wrapper.client, loop, fuzz_directory(), "main") == 0);
-	peer = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	fuzz_require(peer >= 0);
-	fuzz_require(recv(peer, &hello, sizeof(hello), 0) == sizeof(hello));
-	fuzz_require(hello.magic == CHANNEL_MAGIC && hello.kind == CHANNEL_HELLO);
-	while (input.size > 0)
-		wrap_one(&wrapper, peer, &input);
-	close(peer);
-	look(loop, LOOKS);
-	/* Whoever did not leave has noticed. */
-	fuzz_require(!channel_client_is_connected(&wrapper.client));
-	channel_client_done(&wrapper.client);
-	close(listener);
-	unlink(address.sun_path);
-	event_loop_free(loop);
 }
 
 void fuzz_channel(const char *data, size_t size)
@@ -437,9 +407,11 @@ void fuzz_channel(const char *data, size_t size)
 
 	fuzz_directory();
 	fd = fuzz_next_fd();
+	packets_begin();
 	if (is_wrapper)
-		wrap(input);
+		channel_wrapper_run(input);
 	else
 		serve(input);
+	packets_end();
 	fuzz_require(fuzz_next_fd() == fd);
 }

@@ -20,7 +20,8 @@ from pathlib import Path
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 TIME = 1_700_000_000
 COMPRESSED, FIXED = 1, 2  # the first byte of fuzz_archive.c
-MAGIC, HELLO, SIGNAL = 0x54495031, 1, 2
+MAGIC, HELLO, SIGNAL, OUTPUT, ASK, PARTS, HEARD = 0x54495031, 1, 2, 3, 5, 6, 7
+ENOENT = 2
 
 # Names and contents; a value of str is a symbolic link's target, None a directory.
 TREE: dict[str, bytes | str | None] = {
@@ -155,6 +156,95 @@ def packets() -> Iterator[tuple[str, bytes]]:
     yield "hello-to-a-wrapper", wrapper + packet(HELLO, text=b"main") + b"."
     yield "nonsense", wrapper + b"p\x03abc."
     yield "leaves-at-a-signal", wrapper + b"ls\x0fs\x0f."
+    yield from parts(server + b"hmain\n.bo\x01/a\n.")
+    yield from heard(server + b"hmain\n.", wrapper)
+    yield from asks(wrapper)
+    yield "with-descriptors", server + b"f\x03hmain\n." + b"nhmain\n.f\x02e\x0f\x01."
+    yield "with-descriptors-to-a-wrapper", wrapper + b"f\x03s\x0f."
+    for name, kind, rest in (("output", OUTPUT, b"/a\x00"), ("parts", PARTS, b"\x00\x00")):
+        one = struct.pack("=IHH", MAGIC, kind, kind == PARTS) + rest
+        yield f"{name}-to-a-wrapper", wrapper + b"f\x01p" + bytes([len(one)]) + one + b"."
+    yield "with-too-many-descriptors-to-a-wrapper", wrapper + b"f\xfcq\x01d:a\n."
+
+
+def given(number: int, descriptors: int, codes: bytes = b"") -> bytes:
+    """Parts: how many, and what comes along."""
+    return b"r" + bytes([number, descriptors, len(codes)]) + codes + b"."
+
+
+def parts(owed: bytes) -> Iterator[tuple[str, bytes]]:
+    """For a server that owes somebody a verdict."""
+    two = owed + b"q\x01d:a:b\n"
+    all_of_them = owed + b"q\xffd:a\n"
+    yield "parts", two + given(2, 2) + b"v."
+    yield "parts-absent", two + given(2, 1, bytes([ENOENT])) + b"v."
+    yield "parts-none", two + given(2, 0, bytes([ENOENT, 13])) + b"v."
+    yield "parts-again-and-again", two + b"t\x01" + given(2, 2) * 4 + b"v."
+    yield "parts-then-verdict", two + b"t\x02" + given(2, 2) + b"o\x01/b\n.v."
+    yield "parts-after-a-sign-of-life", two + b"l" + given(2, 2) + b"v."
+    yield "parts-128", all_of_them + given(128, 128) + b"v."
+    yield "parts-of-128-one", all_of_them + given(128, 127, bytes([ENOENT])) + b"v."
+    yield "parts-129", all_of_them + given(129, 129)
+    yield "parts-0", two + given(0, 0)
+    yield "parts-fewer", two + given(1, 1)
+    yield "parts-more", two + given(3, 3)
+    yield "parts-twice", two + given(2, 2) * 2
+    yield "parts-not-asked-for", owed + given(2, 2)
+    yield "parts-after-the-verdict", two + b"v" + given(2, 2)
+    yield "parts-of-another", two + b"nhmain\n." + given(2, 2) + b"v."
+    yield "parts-of-a-stranger", b"\x00" + given(1, 1)
+    yield "parts-without-descriptors", two + given(2, 0)
+    yield "parts-with-one-descriptor-more", two + given(2, 2, bytes([ENOENT]))
+    yield "parts-short", two + b"p\x0a" + struct.pack("=IHHH", MAGIC, PARTS, 2, ENOENT) + b"."
+    yield "leaves-when-asked", two + b"c."
+    yield "asked-when-it-has-left", owed + b"cq\x01d:a\n."
+    yield "asked-twice", two + b"q\x01e:c\n" + given(2, 2)
+    yield "asked-in-many-names", owed + b"q\xff" + b"d:" + b"n" * 200 + b"\n.c."
+    yield "output-instead-of-parts", two + b"o\x01/b\n."
+
+
+def heard(server: bytes, wrapper: bytes) -> Iterator[tuple[str, bytes]]:
+    yield "heard", server + b"e\x0f\x01e\x40\x00."
+    yield "heard-signal-0", server + b"e\x00\x01."
+    yield "heard-signal-65", server + b"e\x41\x01."
+    yield "heard-negative-pid", server + b"e\x0f\xff."
+    yield "heard-of-a-stranger", server[:1] + b"e\x0f\x01."
+    for size in (15, 17):
+        packed = struct.pack("=IHHiIx", MAGIC, HEARD, 15, 1, 0)
+        yield f"heard-{size}-bytes", server + b"p" + bytes([size]) + packed[:size] + b"."
+    yield "heard-to-a-wrapper", wrapper + b"p\x10" + struct.pack("=IHHiI", MAGIC, HEARD, 15, 1, 0) + b"."
+    yield "tells-what-it-heard", wrapper + b"e\x0e\x01e\x3f\x00d"
+
+
+def asks(wrapper: bytes) -> Iterator[tuple[str, bytes]]:
+    """For a wrapper: in order (q), and not (Q: the number, how often, and the bytes, ':' for NUL)."""
+    offered = wrapper + b"o/a\n"
+    yield "asked", offered + b"q\x01d:a:b\n.r\x00d"
+    yield "asked-absent", offered + b"q\x01d:a:b:c\n.r\x02d"
+    yield "asked-prompt", offered + b"iq\x01:a\nq\x01d/e:b\n.d"
+    yield "asked-for-128", offered + b"iq\xffd:a\n.d"
+    yield "asked-for-long-names", offered + b"q\xff" + b"d" * 255 + b":" + b"n" * 255 + b"\n.r\x01d"
+    yield "leaves-when-asked-for-parts", offered + b"ilq\x01d:a\nq\x01d:b\n."
+    odd = {
+        "0": b"\x00\x01d:",
+        "129": b"\x81\xffa:",
+        "fewer": b"\x02\x01d:a:",
+        "more": b"\x01\x01d:a:b:",
+        "no-end": b"\x01\x01d:a",
+        "no-names": b"\x01\x00",
+        "empty-name": b"\x02\x01d::a:",
+        "dot": b"\x01\x01d:.:",
+        "dots": b"\x01\x01d:..:",
+        "path": b"\x01\x01d:a/b:",
+        "absolute-directory": b"\x01\x01/d:a:",
+        "directory-up": b"\x01\x01../d:a:",
+        "too-long": b"\x01\xff" + b"n" * 60,
+        "more-to-the-last-byte": b"\x80\x60" + b"n" * 127 + b":",
+        "without-end-but-for-the-last": b"\x7f\x01" + b"a" * 300 + b":",
+    }
+    for name, data in odd.items():
+        yield f"asked-{name}", offered + b"Q" + data + b"\n."
+    yield "asked-to-a-server", b"\x00hmain\n.p\x0c" + struct.pack("=IHH", MAGIC, ASK, 1) + b"d\x00a\x00."
 
 
 def journals() -> Iterator[tuple[str, bytes]]:
