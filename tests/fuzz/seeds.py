@@ -378,12 +378,56 @@ def templates() -> Iterator[tuple[str, bytes]]:
                     yield path.parent.name, variable["value"].encode()
 
 
+def gc_tasks() -> Iterator[tuple[str, bytes]]:
+    """For fuzz_gc_task.c: recorded ones, and what users can make of one."""
+    recorded = [json.loads(line)["object"] for line in (FIXTURES / "artifact-gc/artifactgctasks.jsonl").open()]
+    for i, task in enumerate(recorded):
+        yield f"recorded-{i}", json.dumps(task).encode()
+    yield "list", json.dumps({"items": recorded, "metadata": {"continue": "t"}}).encode()
+    place = {"endpoint": "e", "bucket": "b"}
+    s3, oss = {"s3": place | {"key": "{{pod.name}}"}}, {"oss": place | {"key": "k"}}
+
+    def task(artifacts: dict[str, object], archive: object = s3, results: object = None, **more: object) -> bytes:
+        nodes = {"n": archive} | more
+        spec = {"artifactsByNode": {n: {"archiveLocation": a, "artifacts": artifacts} for n, a in nodes.items()}}
+        status = {"artifactResultsByNode": {"n": {"artifactResults": results}}}
+        return json.dumps({"metadata": {"name": "t"}, "spec": spec, "status": status}).encode()
+
+    bare = {name: {"name": name, "s3": {"key": f"k/{name}"}} for name in "abcde"}
+    yield "bare-keys", task(bare)
+    yield "bare-keys-of-another-store", task(bare, oss)
+    yield "nodes", task(bare, s3, None, m=s3, o={"s3": s3["s3"] | {"bucket": "c"}}, p=oss, q=None)
+    yield "no-archive-location", task(bare, None)
+    yield "archive-location-is-none", task(bare, 1)
+    yield "unsupported", task(bare, {"gcs": {"bucket": "b"}})
+    yield "complete", task({"a": {"s3": place | {"key": "a"}}, "b": {"oss": place | {"key": "b"}}, "c": {"s3": {"key": "c"}}})
+    yield "plugin", task({"a": {"plugin": {"name": "p", "configuration": "c", "key": "k"}}, "b": {"plugin": {"key": "l"}}})
+    yield "never-stored", task({"a": {"name": "a"}, "b": {"s3": {}}, "c": {"raw": {"data": "x"}}, "d": 5})
+    yield "url-beside-a-key", task({"a": {"s3": {"key": "k"}}, "b": {"http": {"url": "/l?x"}}})
+    yield "urls", task({"a": {"http": {"url": "https://h/a"}}, "b": {"artifactory": {"url": "/a/b?c"}}})
+    yield "recorded", task(bare, s3, {"a": {"success": True}, "b": {"success": False, "error": "x"}, "c": {"error": "y"}, "d": 1, "z": {"success": True}})
+    yield "name-of-characters", task({"\u00e4" * 60: {"gcs": {"key": "\u00f6" * 120}}}, None)
+    twins = task({"a": 1}).replace(b'"a": 1', b'"a": {"s3": {"key": "k"}}, "a": {"s3": {"key": "l"}}')
+    yield "artifact-twice", twins
+    yield "no-name", b'{"metadata":{},"spec":{}}'
+
+
+def spans() -> Iterator[tuple[str, bytes]]:
+    """For fuzz_span.c: what it is used for, and what is kept of JSON."""
+    yield from gc_tasks()
+    for path in sorted((Path(__file__).parent / "corpus/json").iterdir()):
+        yield f"json-{path.name}", path.read_bytes()
+    yield "null-members", b'{"a":null,"b":[null,{"c":null}],"a":1,"b":null}'
+
+
 SEEDS = {
     "archive": archives,
     "zip": zips,
     "compress": compressed,
     "channel": packets,
+    "gc_task": gc_tasks,
     "journal": journals,
+    "span": spans,
     "template": templates,
     "gzip": members,
     "ini": profiles,
