@@ -24,11 +24,13 @@ static int parse_number(struct json_object *value, const char *name, int64_t low
 			int64_t *ret, struct error *err)
 {
 	_cleanup_buffer_ struct buffer text = BUFFER_INIT(32);
+	int64_t number;
 
 	if (!json_is_number(value) || json_scalar_text(value, &text) < 0 ||
-	    text_parse_int64(buffer_string(&text), ret) < 0 || *ret < low || *ret > high)
+	    text_parse_int64(buffer_string(&text), &number) < 0 || number < low || number > high)
 		return error_set(err, -EINVAL, "%s: not an integer from %lld to %lld", name,
 				 (long long)low, (long long)high);
+	*ret = number;
 	return 0;
 }
 
