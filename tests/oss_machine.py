@@ -3,8 +3,8 @@ with a metadata service at its address, and STS under its name.
 
     unshare --net --mount python3 -m tests.oss_machine SOURCE DIRECTORY
 
-SOURCE is metadata, metadata-v1 or oidc. Stores and fetches an object with useSDKCreds, and prints
-what was asked for as JSON. Run it from the top of the tree, as root.
+SOURCE is metadata, metadata-v1, oidc, or oidc-ahead (its clock is). Stores and fetches an object
+with useSDKCreds, and prints what was asked for as JSON. Run it from the top of the tree, as root.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def prepare(directory: Path) -> None:
 
 def environment(source: str, directory: Path) -> dict[str, str]:
     # A proxy is never asked for the machine's own role.
-    if source != "oidc":
+    if not source.startswith("oidc"):
         return {"http_proxy": "http://127.0.0.1:9", "no_proxy": "127.0.0.1"}
     token = directory / "token"
     token.write_text("oidc-token")
@@ -51,13 +51,15 @@ def environment(source: str, directory: Path) -> dict[str, str]:
 
 def main(source: str, directory: Path) -> None:
     prepare(directory)
-    host, port = (METADATA, 80) if source != "oidc" else ("127.0.0.1", 0)
+    is_sts = source.startswith("oidc")
+    host, port = ("127.0.0.1", 0) if is_sts else (METADATA, 80)
     with OssServer() as oss, AliyunIdentity(oss, host, port) as identity:
         oss.create_bucket(BUCKET)
         identity.knows_tokens = source != "metadata-v1"
+        identity.ahead = 3600 if source == "oidc-ahead" else 0
         with TlsFront(identity.address, directory / "tls", port=443, names=(STS,)) as front:
             env = environment(source, directory)
-            if source == "oidc":
+            if is_sts:
                 env["SSL_CERT_FILE"] = str(front.cert.ca)
             store = Store("oss", directory, {"bucket": BUCKET, "useSDKCreds": True}, env)
             store.location["endpoint"] = oss.endpoint

@@ -213,11 +213,13 @@ const char *clock_format_rfc3339(const struct timespec *t, int digits,
 		snprintf(buffer + n, CLOCK_RFC3339_MAX - n, ".%03ldZ", t->tv_nsec / 1000000);
 		return buffer;
 	}
-	n += (size_t)snprintf(buffer + n, CLOCK_RFC3339_MAX - n, ".%09ld", t->tv_nsec);
-	while (buffer[n - 1] == '0')
-		n--;
-	if (buffer[n - 1] == '.')
-		n--;
+	if (digits > 0) {
+		n += (size_t)snprintf(buffer + n, CLOCK_RFC3339_MAX - n, ".%09ld", t->tv_nsec);
+		while (buffer[n - 1] == '0')
+			n--;
+		if (buffer[n - 1] == '.')
+			n--;
+	}
 	snprintf(buffer + n, CLOCK_RFC3339_MAX - n, "Z");
 	return buffer;
 }

@@ -25,8 +25,8 @@ int clock_parse_rfc3339(const char *s, int64_t *ret_s);
 /* Go's zero time, 0001-01-01T00:00:00Z, in seconds since 1970: "no deadline". */
 #define CLOCK_ZERO_TIME_S (-62135596800LL)
 
-/* 2026-08-21T12:39:06.123Z (digits = 3) or with up to nine decimals and trailing zeros cut
- * (digits = 9); returns buffer. */
+/* 2026-08-21T12:39:06.123Z (digits = 3), without a fraction (digits = 0), or with up to nine decimals and
+ * trailing zeros cut (digits = 9); returns buffer. */
 #define CLOCK_RFC3339_MAX 40
 const char *clock_format_rfc3339(const struct timespec *t, int digits,
 				 char buffer[CLOCK_RFC3339_MAX]);

@@ -5,6 +5,7 @@ reference), and a service behind ALIBABA_CLOUD_CREDENTIALS_URI. One server is al
 
 from __future__ import annotations
 
+import calendar
 import itertools
 import json
 import time
@@ -14,6 +15,8 @@ from tests.servers.identity import METADATA_TOKEN, ROLE, Asked, IdentityServer, 
 from tests.servers.oss import Key, OssServer
 
 ROLES = "/latest/meta-data/ram/security-credentials/"
+# How old a question to STS may be, or come too early.
+TOLERANCE_SECONDS = 15 * 60
 
 
 class AliyunIdentity(IdentityServer):
@@ -52,11 +55,22 @@ class AliyunIdentity(IdentityServer):
             return self._assume(asked)
         return 200, json.dumps(self.issue())
 
+    def _judge_time(self, text: str) -> str:
+        try:
+            sent = calendar.timegm(time.strptime(text, "%Y-%m-%dT%H:%M:%SZ"))
+        except ValueError:
+            return "InvalidTimeStamp.Format"
+        is_near = abs(sent - time.time() - self.ahead) < TOLERANCE_SECONDS
+        return "" if is_near else "InvalidTimeStamp.Expired"
+
     def _assume(self, asked: Asked) -> tuple[int, str]:
         query = dict(parse_qsl(urlsplit(asked.path).query))
         wanted = {"RoleArn", "OIDCProviderArn", "OIDCToken", "RoleSessionName", "DurationSeconds"}
         if asked.method != "POST" or set(asked.form) != wanted or query["Version"] != "2015-04-01":
             return 400, json.dumps({"Code": "InvalidParameter", "Message": "Parameters are missing."})
+        if code := self._judge_time(query["Timestamp"]):
+            failure = {"Code": code, "RequestId": "R-3"}
+            return 400, json.dumps(failure | {"Message": "The time stamp is refused."})
         if asked.form["OIDCToken"] != "oidc-token":
             failure = {"Code": "AuthenticationFail.OIDCToken.Invalid", "RequestId": "R-1"}
             return 400, json.dumps(failure | {"Message": "This JSON Web Token is invalid."})

@@ -42,6 +42,7 @@ class IdentityServer(HttpServer):
     def __init__(self, host: str = "127.0.0.1", port: int = 0):
         self.seconds = [3600.0]
         self.failures: list[int | Reply] = []  # instead of answers
+        self.ahead = 0.0  # so many seconds is the clock of its answers
         self.asked: list[Asked] = []
         super().__init__(_handler(self), host, port)
 
@@ -71,6 +72,9 @@ def _handler(server: IdentityServer) -> type[BaseHTTPRequestHandler]:
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
             """Nothing."""
+
+        def date_time_string(self, timestamp: float | None = None) -> str:
+            return super().date_time_string((timestamp or time.time()) + server.ahead)
 
         def _serve(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
