@@ -143,6 +143,8 @@ static void on_look(struct event_timer *timer)
 			on_change(self, i);
 		log_progress(self, entry, showing);
 	}
+	/* A request that hangs or waits for its endpoint changes no entry. */
+	tell_counts(self);
 	event_timer_set(timer, LOOK_MS);
 }
 

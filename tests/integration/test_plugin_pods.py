@@ -4,12 +4,14 @@ asked, what is reported, and how everybody ends."""
 from __future__ import annotations
 
 import os
+import re
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.control import Control
 from tests.lab import Lab, PodRun
 from tests.plugins import PluginStep, at
 from tests.scenario import (
@@ -174,6 +176,35 @@ def test_an_output_that_the_plugin_refuses(lab: Lab, tmp_path: Path, layout: str
     assert saved_names(step) == ["ok"]
     assert run.result.containers["main"].exit_code == 0
     assert_sidecar_ended(run)
+
+
+@pytest.mark.parametrize("fault", ["UNAVAILABLE", "hang"])
+def test_calls_are_counted(lab: Lab, tmp_path: Path, fault: str) -> None:
+    """Those that are tried again; and the one that hangs, while nothing else happens."""
+    step = PluginStep(
+        lab, tmp_path, "echo out > /o", artifacts=[artifact("a", "/o", at("p", "a", Save=fault))]
+    )
+    step.set_env("wait", "EXECUTOR_RETRY_BACKOFF_DURATION", "20ms")
+    with step.runner(volumes_dir=str(tmp_path / "volumes")) as runner:
+        runner.start()
+        wait_until_seen(lambda: runner.volumes, "volumes")
+        control = Control(runner.volume_path("var-run-argo"))
+
+        def value(family: str, labels: str) -> int:
+            samples = control.ask("GET", "/metrics").body.decode()
+            found = re.search(rf"argoexec_{family}{{[^}}]*{labels}}} (\d+)\n", samples)
+            return int(found[1]) if found else 0
+
+        if fault == "hang":
+            wait_until_seen(lambda: step.calls("Save"), "the call")
+            way = '/p/socket",phase="running"'
+            wait_until_seen(lambda: value("endpoint_requests", way) == 1, "a call under way")
+        else:
+            again = 'store="plugin",class="transient"'
+            wait_until_seen(lambda: value("store_retries_total", again) >= 2, "retries")
+            assert value("store_requests_total", 'store="plugin"') >= 2
+        control.close()
+        runner.stop(0)
 
 
 def test_an_input_that_the_plugin_refuses(lab: Lab, tmp_path: Path) -> None:
