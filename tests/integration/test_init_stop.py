@@ -12,10 +12,11 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.lab import BUCKET, Lab
+from tests.lab import BUCKET, SECRET, Lab
 from tests.scenario import (
     Step,
     artifact,
@@ -87,6 +88,38 @@ def test_a_server_that_never_answers(lab: Lab, tmp_path: Path) -> None:
         with step.only_init().runner(volumes_dir=str(tmp_path)) as runner:
             runner.start()
             wait_until_seen(proxy.connections, "a connection")
+            time.sleep(0.1)
+            check_stop(runner, tmp_path)
+
+
+def _asking(service: str, url: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """A location whose credentials come from URL, and the environment that says so."""
+    place = {"bucket": BUCKET, "key": "key", "endpoint": "127.0.0.1:1", "useSDKCreds": True}
+    if service == "oauth2":
+        names = ("clientIDSecret", "clientSecretSecret", "tokenURLSecret")
+        auth = {name: {"name": SECRET, "key": "accesskey"} for name in names}
+        return {"http": {"url": "http://127.0.0.1:1/f", "auth": {"oauth2": auth}}}, {}
+    if service == "oss":
+        return {"oss": place}, {"ALIBABA_CLOUD_CREDENTIALS_URI": url}
+    if service == "container":
+        return {"s3": place}, {"AWS_CONTAINER_CREDENTIALS_FULL_URI": url}
+    token = f"/argo/secret/{SECRET}/accesskey"
+    role = {"AWS_WEB_IDENTITY_TOKEN_FILE": token, "AWS_ROLE_ARN": "arn:aws:iam::1:role/r"}
+    return {"s3": place}, {"AWS_ENDPOINT_URL_STS": url, **role}
+
+
+@pytest.mark.parametrize("service", ["sts", "container", "oss", "oauth2"])
+def test_a_service_of_keys_that_never_answers(lab: Lab, tmp_path: Path, service: str) -> None:
+    with FaultProxy(None) as proxy:
+        place, variables = _asking(service, f"{proxy.url}/keys")
+        step = Step(lab, inputs=[artifact("a", "/in/a", place)]).only_init()
+        for name, value in {"AWS_REGION": "us-east-1", **variables}.items():
+            step.set_env("init", name, value)
+        # Also the OAuth2 client's, for which the lab mounts no others.
+        keys = {"accesskey": proxy.url, "secretkey": "secret"}
+        with step.runner(volumes_dir=str(tmp_path), secrets={SECRET: keys}) as runner:
+            runner.start()
+            wait_until_seen(proxy.connections, "a question for keys")
             time.sleep(0.1)
             check_stop(runner, tmp_path)
 
