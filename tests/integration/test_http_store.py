@@ -458,6 +458,20 @@ def test_oauth2_refused(
     good(store, url, "put-file", tmp_path / "out", "f", "", **fields)
 
 
+def test_oauth2_throttled(
+    store: Store, nginx: Nginx, tokens: TokenServer, tmp_path: Path
+) -> None:
+    """A token server that asks for less gets it, from all artifacts together."""
+    url, fields = f"{nginx.url}/token/f", oauth2(tmp_path, tokens)
+    data = make_file(nginx.files / "f", 10)
+    tokens.failures = [429]
+    log = good(store, url, "get-each", tmp_path / "out", *"abcde", **fields).log
+    assert (tmp_path / "out").read_bytes() == data
+    first, second = (asked["when"] for asked in tokens.requests)
+    assert second - first >= 1
+    assert log.count("Attempt failed") == 1 and "class=throttled" in log
+
+
 def test_oauth2_tokens_are_shared(
     store: Store, nginx: Nginx, tokens: TokenServer, tmp_path: Path
 ) -> None:

@@ -48,6 +48,17 @@ def test_wrong_answers(text: str) -> None:
     assert os.listdir(INPUTS) == []
 
 
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+@in_room
+def test_somebody_in_between_is_busy(status: int) -> None:
+    """A proxy says so without a gRPC status: it is asked again, until there is an answer."""
+    answers = [[status, [], "", None, ""], [200, GRPC, SUCCESS, OK, ""]]
+    log = load(one(), command=[*SERVER, json.dumps(answers), SOCKET]).stderr.decode()
+    assert "nothing was loaded" in TERMINATION_LOG.read_text()
+    (failed,) = [line for line in log.splitlines() if "Attempt failed" in line]
+    assert "class=transient" in failed and "code=Unavailable" in failed
+
+
 @in_room
 def test_a_right_answer() -> None:
     """The same server can also tell the truth: that nothing was loaded is found out elsewhere."""

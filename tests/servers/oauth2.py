@@ -10,6 +10,7 @@ import base64
 import binascii
 import json
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, unquote_plus
 
@@ -28,7 +29,8 @@ class _Handler(BaseHTTPRequestHandler):
         form = dict(parse_qsl(self.rfile.read(size).decode(), keep_blank_values=True))
         owner = self.server.owner
         with owner.lock:
-            owner.requests.append({"form": form, "basic": self._basic() is not None})
+            asked = {"form": form, "basic": self._basic() is not None, "when": time.monotonic()}
+            owner.requests.append(asked)
             status, answer = owner.answer(form, self._basic())
         body = json.dumps(answer).encode()
         self.send_response(status)
@@ -36,6 +38,7 @@ class _Handler(BaseHTTPRequestHandler):
             ("Content-Type", "application/json"),
             ("Cache-Control", "no-store"),
             ("Content-Length", str(len(body))),
+            *([("Retry-After", "1")] if status == 429 else []),
         ):
             self.send_header(name, value)
         self.end_headers()
@@ -64,7 +67,7 @@ class TokenServer(Server):
         self.client, self.secret, self.token = client, secret, token
         self.takes_basic = self.takes_form = True
         self.token_type: str | None = "bearer"
-        self.failures: list[int] = []  # statuses before the next answer
+        self.failures: list[int] = []  # statuses before the next answer; 429 asks for a second
         self.expires_in = 3600  # seconds; negative = the token is over when it comes
         self.stale = 0  # so many tokens that nobody takes first
         self.requests: list[dict] = []

@@ -3,15 +3,16 @@
     python3 raw_plugin.py ANSWER SOCKET
 
 ANSWER is a JSON array: [status, headers, data, trailers, flags], see answer(). It is the answer to
-the first request of every connection.
+the first request of every connection. Of an array of these each request gets one, all further ones
+the last.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import socket
 import sys
+import threading
 
 DATA, HEADERS, RST_STREAM, SETTINGS, GOAWAY = 0, 1, 3, 4, 7
 END_STREAM, END_HEADERS = 1, 4
@@ -78,34 +79,31 @@ def read_request(connection: socket.socket) -> bool:
         received += data
 
 
-def serve(connection: socket.socket, text: bytes) -> None:
+def serve(connection: socket.socket, answers: list) -> None:
     with connection:
         connection.sendall(frame(SETTINGS, 0, 0))
         if not read_request(connection):
             return
+        wanted = answers.pop(0) if len(answers) > 1 else answers[0]
+        if wanted[4] == "close":
+            connection.settimeout(0.2)
         try:
-            connection.sendall(text)
+            connection.sendall(answer(*wanted))
             while connection.recv(65536):
                 pass
         except OSError:
             pass
 
 
-def main(text: bytes, path: str, closes: bool) -> None:
+def main(answers: list, path: str) -> None:
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
     listener.listen(8)
     while True:
         connection, _ = listener.accept()
-        if os.fork():
-            connection.close()
-            continue
-        if closes:
-            connection.settimeout(0.2)
-        serve(connection, text)
-        os._exit(0)
+        threading.Thread(target=serve, args=(connection, answers), daemon=True).start()
 
 
 if __name__ == "__main__":
     wanted = json.loads(sys.argv[1])
-    main(answer(*wanted), sys.argv[2], wanted[4] == "close")
+    main(wanted if isinstance(wanted[0], list) else [wanted], sys.argv[2])
