@@ -229,7 +229,7 @@ soak: build/.setup-tests all probes ## Run the long counts
 	@scripts/soak.sh
 fuzz: build/.setup-tests fuzz-targets ## Fuzz one target: TARGET=control TIME=600 (seconds); docs/testing.md
 	@/usr/bin/python3 -m tests.fuzz $(if $(TIME),--time $(TIME)) $(or $(TARGET),$(error TARGET= one of: $(FUZZ_TARGETS)))
-fuzz-all: build/.setup-tests fuzz-targets ## Fuzz every target for its time; goes on where it was stopped
+fuzz-all: build/.setup-tests fuzz-targets ## Fuzz every target for ten minutes; goes on where it was stopped
 	@/usr/bin/python3 -m tests.fuzz --all
 bench: build/.setup-tests all probes ## Measure the bars: ROWS=out-1g,in-* (some), QUICK=1 (small), REFERENCE=/path (paired)
 	@scripts/bench.sh
