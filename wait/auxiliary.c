@@ -9,6 +9,7 @@
 #include "executor/report/failure.h"
 #include "executor/stage/save.h"
 #include "wait/keys.h"
+#include "wait/recording.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -95,6 +96,14 @@ static void on_change(struct mains *mains, size_t i)
 		event_loop_cancel(self->loop);
 }
 
+static void on_handed(struct offers *offers, const char *path)
+{
+	struct mains *mains = (struct mains *)((char *)offers - offsetof(struct mains, offers));
+	struct auxiliary *self = of_mains(mains);
+
+	recording_handed(self->reporting.journal, self->template, path);
+}
+
 static void on_artifact(void *context, size_t i)
 {
 	struct auxiliary *self = context;
@@ -170,6 +179,7 @@ static int set_up_waiting(struct auxiliary *self, const char *name, struct error
 	self->mains.on_deadline = on_deadline;
 	self->mains.on_lost = on_lost;
 	self->mains.on_change = on_change;
+	self->mains.offers.on_handed = on_handed;
 	/* Inputs are `init`'s, where there is one. */
 	if (stage_plan(&self->ledger, self->template, self->environment.is_initless) < 0)
 		return error_set(err, -ENOMEM, "out of memory");
@@ -213,10 +223,10 @@ static int set_up_reporting(struct auxiliary *self, struct error *err)
 		return err->code;
 	r = reporting_init(&self->reporting, self->loop, self->template, self->result,
 			   self->mains.grace_ms, self->log, err);
-	/* In memory: nobody starts this container again, and a file would be nobody's to read. */
 	if (r == 0)
-		r = journal_new(self->environment.pod_name, self->environment.node_id, -1,
-				&self->reporting.journal, NULL, err);
+		r = recording_open(RECORDING_DIRECTORY, self->template, &self->environment,
+				   self->log, &self->reporting.journal, &self->reporting.is_resumed,
+				   err);
 	if (r < 0)
 		return r;
 	self->reporting.termination_log = self->role->termination_log;
@@ -328,7 +338,8 @@ static void save_and_report(struct auxiliary *self, bool has_main_run)
 	struct error err = ERROR_NONE;
 
 	reporting_begin(&self->reporting);
-	if (saving_init(&self->reporting.saving, &stage, has_outputs, &err) < 0) {
+	if (saving_init(&self->reporting.saving, &stage, has_outputs, &err) < 0 ||
+	    reporting_resume(&self->reporting, &err) < 0) {
 		auxiliary_note(self, "Failed to save outputs", &err);
 	} else {
 		if (has_outputs)

@@ -145,6 +145,13 @@ void reporting_begin(struct reporting *reporting)
 	reporting->pause_ms = EARLY_PAUSE_MS;
 }
 
+int reporting_resume(struct reporting *reporting, struct error *err)
+{
+	return reporting->is_resumed ?
+		       recording_resume(reporting->journal, &reporting->saving, err) :
+		       0;
+}
+
 void reporting_progress(struct reporting *reporting, const struct ledger_entry *entry)
 {
 	recording_progress(reporting->journal, entry);
@@ -157,6 +164,7 @@ void reporting_news(struct reporting *reporting)
 	/* What cannot be recorded now can when it is sent. */
 	if (recording_follow(reporting->journal, &reporting->saving, &err) < 0)
 		log_debug(reporting->log, "Journal", log_error_field(&err));
+	recording_check(reporting->journal, reporting->log, &reporting->has_warned);
 	reporting->has_captured = reporting->has_news = true;
 	if (reporting->is_close_due)
 		close_report(reporting);
@@ -175,11 +183,8 @@ int reporting_finish(struct reporting *reporting, struct error *err)
 
 void reporting_done_with(struct reporting *reporting)
 {
-	struct error err = ERROR_NONE;
-
-	if (journal_reported(reporting->journal) < 0 ||
-	    journal_health(reporting->journal, &err) < 0)
-		log_debug(reporting->log, "Journal", log_error_field(&err));
+	if (journal_reported(reporting->journal) < 0)
+		log_debug(reporting->log, "Out of memory for the journal");
 }
 
 int reporting_init(struct reporting *reporting, struct event_loop *loop,

@@ -43,6 +43,8 @@ struct reporting {
 	bool has_script_result;
 	struct saving saving;
 	struct journal *journal; /* what may be reported of it; set by the owner, freed here */
+	bool is_resumed; /* the journal was an earlier process's; likewise */
+	bool has_warned; /* that it is not written any more */
 
 	struct event_timer early, close, reopen;
 	int64_t reported_ms, pause_ms; /* the next early report comes so much later */
@@ -66,6 +68,9 @@ void reporting_terminate(struct reporting *reporting);
 
 /* Main has ended: saving begins. */
 void reporting_begin(struct reporting *reporting);
+
+/* What an earlier process of this container has saved is taken over into `saving`. 0 or -ENOMEM. */
+int reporting_resume(struct reporting *reporting, struct error *err);
 
 /* Results and parameters are captured, or another artifact is settled. */
 void reporting_news(struct reporting *reporting);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 struct entry {
@@ -16,6 +17,7 @@ struct entry {
 	struct json_object *planned; /* its name is there */
 	struct json_object *last; /* the record of the state it is in */
 	struct json_object *stored; /* that of being stored */
+	bool is_handed;
 };
 
 struct journal {
@@ -25,6 +27,7 @@ struct journal {
 	int fd;
 	uint64_t offset; /* of the next record */
 	int failure; /* why none is written any more */
+	bool is_damaged;
 };
 
 static const char *const state_names[JOURNAL_STATE_COUNT] = {
@@ -89,6 +92,15 @@ static void replace(struct json_object **slot, struct json_object *value)
 	*slot = value ? json_ref(value) : NULL;
 }
 
+/* What is known of an entry beside its state. */
+static int apply_fact(struct journal *journal, struct json_object *record, int64_t i)
+{
+	if (!json_get_bool(record, "handed", false) || (uint64_t)i >= journal->count)
+		return -EINVAL;
+	journal->entries[i].is_handed = true;
+	return 0;
+}
+
 /* What a record says happens, whether it is new or read from a file. */
 static int apply(struct journal *journal, struct json_object *record)
 {
@@ -98,6 +110,8 @@ static int apply(struct journal *journal, struct json_object *record)
 	int kind = find_name(json_get_string(record, "kind", ""), kind_names, JOURNAL_KIND_COUNT);
 	struct entry *entry;
 
+	if (i >= 0 && !json_get(record, "state"))
+		return apply_fact(journal, record, i);
 	if (i < 0 || state < 0)
 		return -EINVAL;
 	if (state == JOURNAL_PLANNED) {
@@ -204,6 +218,22 @@ int journal_stored(struct journal *journal, size_t i, struct json_object *artifa
 	return r < 0 ? r : step(journal, TAKE_PTR(record), i, JOURNAL_STORED);
 }
 
+int journal_handed(struct journal *journal, size_t i)
+{
+	_cleanup_json_ struct json_object *record = json_new_object();
+	int r;
+
+	if (i < journal->count && journal->entries[i].is_handed)
+		return 0;
+	if (!record || json_set(record, "entry", json_new_int((int64_t)i)) < 0 ||
+	    json_set(record, "handed", json_new_bool(true)) < 0)
+		return -ENOMEM;
+	r = apply(journal, record);
+	if (r == 0)
+		write_record(journal, record);
+	return r;
+}
+
 int journal_reported(struct journal *journal)
 {
 	int r = 0;
@@ -226,7 +256,8 @@ int journal_plan(struct journal *journal, enum journal_kind kind, const char *na
 			return (int)i;
 	record = json_new_object();
 	if (!record || json_set_string(record, "kind", kind_names[kind]) < 0 ||
-	    json_set_string(record, "name", name) < 0)
+	    json_set_string(record, "name", name) < 0 ||
+	    json_set(record, "at", json_new_int(time(NULL))) < 0)
 		return error_set(err, -ENOMEM, "out of memory");
 	r = step(journal, TAKE_PTR(record), journal->count, JOURNAL_PLANNED);
 	return r < 0 ? error_errno(err, r, "journal: plan %s", name) : (int)journal->count - 1;
@@ -237,6 +268,7 @@ int journal_plan(struct journal *journal, enum journal_kind kind, const char *na
 struct replay {
 	struct journal *journal;
 	bool is_begun; /* the first record was read */
+	bool is_foreign; /* and was another's */
 };
 
 static int on_record(void *context, const char *payload, size_t size)
@@ -249,7 +281,8 @@ static int on_record(void *context, const char *payload, size_t size)
 	if (replay->is_begun)
 		return apply(replay->journal, record);
 	replay->is_begun = true;
-	return json_equal(record, replay->journal->identity) ? 0 : -EINVAL;
+	replay->is_foreign = !json_equal(record, replay->journal->identity);
+	return replay->is_foreign ? -EINVAL : 0;
 }
 
 static int read_file(struct journal *journal, size_t *ret_dropped, struct error *err)
@@ -258,9 +291,13 @@ static int read_file(struct journal *journal, size_t *ret_dropped, struct error 
 	struct replay replay = { .journal = journal };
 	int r = lseek(journal->fd, 0, SEEK_SET) < 0 ? -errno : fd_read_all(journal->fd, &data);
 
-	if (r < 0)
+	/* One that is longer was not written here: its beginning may have been. */
+	if (r < 0 && r != -EMSGSIZE)
 		return error_errno(err, r, "read the journal");
 	journal->offset = journal_file_scan(buffer_string(&data), data.size, on_record, &replay);
+	journal->is_damaged = !replay.is_foreign &&
+			      !journal_file_is_torn(buffer_string(&data) + journal->offset,
+						    data.size - (size_t)journal->offset);
 	if (ret_dropped)
 		*ret_dropped = data.size - (size_t)journal->offset;
 	if (ftruncate(journal->fd, (off_t)journal->offset) < 0)
@@ -316,6 +353,11 @@ int journal_health(const struct journal *journal, struct error *err)
 	return journal->failure < 0 ? error_errno(err, journal->failure, "write the journal") : 0;
 }
 
+bool journal_is_damaged(const struct journal *journal)
+{
+	return journal->is_damaged;
+}
+
 /* --- what it says ------------------------------------------------------------------------- */
 
 size_t journal_count(const struct journal *journal)
@@ -333,6 +375,8 @@ struct journal_entry journal_entry(const struct journal *journal, size_t i)
 		.kind = entry->kind,
 		.state = entry->state,
 		.name = json_get_string(entry->planned, "name", ""),
+		.planned_s = json_get_int(entry->planned, "at", 0),
+		.is_handed = entry->is_handed,
 		.object = {
 			.size = json_get_int(entry->stored, "size", -1),
 			.etag = json_get_string(entry->stored, "etag", NULL),

@@ -8,9 +8,10 @@
  *
  * Steps may be told late or not at all (planned to stored is one step for a small file); nothing leads
  * back from stored. Every step is one record (journal_file.h). The journal belongs to the role: in
- * memory (memfd) unless it is given a file, which must lie where nobody else writes: never below
- * /var/run/argo, where user code could forge it. A file counts only for the pod and node that it was
- * begun for; another one's is begun anew.
+ * memory (memfd) unless it is given a file, which must lie where nobody else writes (journal_place.h):
+ * never below /var/run/argo, where user code could forge it. A file counts only for the pod and node
+ * that it was begun for; another one's is begun anew. What it says is believed: a record is written
+ * only after what it tells, so it is never more than true, and no more than that is lost with it.
  *
  * What may be reported is a pure function of it: said twice it is the same, and a lost answer or a
  * second SIGTERM repeats nothing and forgets nothing.
@@ -74,11 +75,17 @@ int journal_stored(struct journal *journal, size_t i, struct json_object *artifa
 		   const struct journal_object *object);
 int journal_failed(struct journal *journal, size_t i, const struct error *why);
 int journal_absent(struct journal *journal, size_t i);
+/* What is to be read of it is with this process alone, as descriptors: no step, but it dies with us. */
+int journal_handed(struct journal *journal, size_t i);
 /* Everything that is stored has been reported. */
 int journal_reported(struct journal *journal);
 
 /* 0, or why records are no longer written (a disk is full). The steps themselves still count. */
 int journal_health(const struct journal *journal, struct error *err);
+
+/* The file was this pod's, and something in it is changed or cut off that had been written: there may
+ * have been more than is known. A record that its writer has died over is no damage. */
+bool journal_is_damaged(const struct journal *journal);
 
 size_t journal_count(const struct journal *journal);
 
@@ -88,6 +95,8 @@ struct journal_entry {
 	const char *name;
 	struct journal_object object;
 	struct json_object *artifact; /* NULL unless stored or reported; lent */
+	int64_t planned_s; /* when; seconds since 1970 */
+	bool is_handed;
 	const char *why; /* of a failure, else NULL */
 	enum error_class class; /* of it */
 };

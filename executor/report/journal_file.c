@@ -87,3 +87,11 @@ size_t journal_file_scan(const char *data, size_t size,
 	}
 	return good;
 }
+
+bool journal_file_is_torn(const char *rest, size_t size)
+{
+	for (size_t i = 0; i < size && i < HEADER_BYTES; i++)
+		if (rest[i])
+			return false;
+	return true;
+}

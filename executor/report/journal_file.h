@@ -6,12 +6,19 @@
  *	…	the payload
  *
  * What a crash has torn, or a disk has changed, is found by its checksum; it and all behind it is as if
- * it had never been written.
+ * it had never been written. The payload is written before its header, which is what makes it count.
+ *
+ * Nothing is synced (fsync). The file has to outlive its process, not the machine: a node that goes down
+ * takes the pod's containers and their volumes with it, and what the kernel has taken from a process
+ * that is killed is there for the next one. Were the machine to come back with less, then with a shorter
+ * journal: what is missing is sent again, and nothing is believed that was not so. A sync, on the other
+ * hand, holds up the loop for as long as the disk likes, for each artifact.
  */
 #pragma once
 
 #include "executor/base/buffer.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -30,3 +37,7 @@ int journal_file_append(int fd, uint64_t *offset, const void *payload, size_t si
 size_t journal_file_scan(const char *data, size_t size,
 			 int (*visit)(void *context, const char *payload, size_t size),
 			 void *context);
+
+/* What is left behind the records is nothing, or one whose header was never written: its writer has died
+ * over it. Anything else has been changed. */
+bool journal_file_is_torn(const char *rest, size_t size);

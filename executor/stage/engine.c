@@ -187,7 +187,7 @@ static void tell_what_was(const struct engine *engine, struct engine_request *re
 	struct engine_order *order = &request->order;
 
 	if (request->begun_s == 0)
-		request->begun_s = time(NULL);
+		request->begun_s = order->lost_from_s ? order->lost_from_s : time(NULL);
 	else if (order->kind == ENGINE_SAVE)
 		order->lost_from_s = request->begun_s;
 	for (size_t i = 0; order->kind == ENGINE_LOAD && i < LEDGER_ENTRIES_MAX; i++)

@@ -23,7 +23,8 @@
 #define ENGINE_DEATHS_MAX 4
 
 struct engine_request {
-	/* The owner's: kind (LOAD, SAVE), plugin, index, is_log; handed may be NULL. */
+	/* The owner's: kind (LOAD, SAVE), plugin, index, is_log, lost_from_s if a role before this one
+	 * has begun it; handed may be NULL. */
 	struct engine_order order;
 	const struct handed_item *handed;
 	void (*on_done)(struct engine_request *request); /* may be NULL */

@@ -167,6 +167,8 @@ static enum channel_verdict accept_item(struct offers *offers, struct handed_ite
 	kept->counts = item->counts;
 	kept->opened = TAKE_PTR(item->opened);
 	kept->identity.opened = kept->opened;
+	if (kept->fd >= 0 && offers->on_handed)
+		offers->on_handed(offers, kept->path);
 	log_debug(offers->log, "An output has been handed over", log_string("path", item->path));
 	return CHANNEL_TAKEN;
 }

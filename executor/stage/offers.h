@@ -28,6 +28,8 @@ struct offers {
 	const struct log *log;
 	struct channel_server *channel;
 	struct handed handed; /* owned */
+	/* A file or directory is ours to read from now on; its wrapper does not know yet. May be NULL. */
+	void (*on_handed)(struct offers *offers, const char *path);
 	struct offers_look *looks; /* in turn */
 	size_t looks_made; /* twice for each output at most: a wrapper offers it once */
 	size_t parts_left; /* descriptors that may be taken for parts, of OPENED_MAX */

@@ -103,6 +103,16 @@ static struct ledger_entry *find_entry(const struct stage *stage, const struct s
 			   item->artifact ? item->name : stage_log_name(item->name, name));
 }
 
+/* There is nothing to read because only a process that has died could: it is not absent. */
+static void explain_lost(struct saving_item *item)
+{
+	if (item->was_handed && item->error.class == ERROR_NOT_FOUND)
+		error_set_class(&item->error, -EOWNERDEAD, ERROR_PERMANENT,
+				"artifact %s failed to save: reader lost: main had handed %s over "
+				"to an earlier process of this container, which has died",
+				item->name, item->artifact->path);
+}
+
 /* How it has ended is decided, logged and told here, whoever has done the work. */
 static void settle(struct saving_item *item, int r)
 {
@@ -110,6 +120,8 @@ static void settle(struct saving_item *item, int r)
 	const struct stage *stage = saving->stage;
 	enum ledger_state state = LEDGER_DONE;
 
+	if (r < 0)
+		explain_lost(item);
 	if (r < 0 && is_left_out(stage, item)) {
 		state = LEDGER_ABSENT;
 		item->error.code = 0;
@@ -135,6 +147,7 @@ static void save_here(struct saving_item *item)
 
 	ledger_begin(find_entry(stage, item));
 	own.store.stored = &item->object;
+	own.store.lost_from_s = item->lost_from_s;
 	if (item->artifact)
 		r = save_artifact(stage, item->artifact, &item->stored, &item->error);
 	else
@@ -168,6 +181,7 @@ static void save_there(struct saving_item *item)
 		.kind = ENGINE_SAVE,
 		.is_log = !item->artifact,
 		.index = item->artifact ? index : index - saving->artifact_count,
+		.lost_from_s = item->lost_from_s,
 	};
 	item->request.handed = item->artifact && stage->handed ?
 				       handed_find(stage->handed, item->artifact->path) :
@@ -184,6 +198,18 @@ static void save(struct saving_item *item)
 		save_there(item);
 	else
 		save_here(item);
+}
+
+int saving_adopt(struct saving *saving, size_t i, struct json_object *stored)
+{
+	struct saving_item *item = &saving->items[i];
+
+	item->stored = json_copy(stored);
+	if (!item->stored)
+		return -ENOMEM;
+	item->is_settled = true;
+	ledger_end(find_entry(saving->stage, item), LEDGER_DONE);
+	return 0;
 }
 
 void saving_run(struct saving *saving)

@@ -17,6 +17,10 @@ struct saving_item {
 	struct store_stored object; /* what the store has confirmed of it */
 	struct error error; /* why not; code 0 = nothing wrong with it */
 	bool is_settled; /* stored, failed, or left out */
+	/* Of an earlier process of this container: main handed it over to that one; it may have begun to
+	 * upload it at that time (seconds since 1970, 0 = it has not). */
+	bool was_handed;
+	int64_t lost_from_s;
 	struct saving *saving;
 	struct engine_request request;
 };
@@ -36,9 +40,13 @@ int saving_init(struct saving *saving, const struct stage *stage, bool has_artif
 		struct error *err);
 void saving_done(struct saving *saving);
 
+/* An earlier process of this container has stored it: `stored` is what may be reported, copied. 0 or
+ * -ENOMEM. */
+int saving_adopt(struct saving *saving, size_t i, struct json_object *stored);
+
 /* Uploads whatever is not stored yet, all of it whatever fails: may be called again for what was
  * missing. An optional artifact that does not exist is left out, like the log of a container that
- * never ran. */
+ * never ran. What is not there since it was handed over to a process that has died is an error. */
 void saving_run(struct saving *saving);
 
 enum saving_kind { SAVING_ARTIFACTS, SAVING_LOGS };

@@ -74,6 +74,10 @@ void fuzz_journal(const char *data, size_t size)
 	fuzz_require(journal_health(first, NULL) == 0);
 	fuzz_require(journal_new("p", "n", dup(fd), &second, &dropped, NULL) == 0);
 	fuzz_require(dropped == 0 && journal_count(second) == journal_count(first));
+	fuzz_require(!journal_is_damaged(second));
+	for (size_t i = 0; i < journal_count(first); i++)
+		fuzz_require(journal_entry(first, i).is_handed ==
+			     journal_entry(second, i).is_handed);
 	after = outputs_of(second);
 	fuzz_require(json_equal(before, after));
 	fuzz_require(journal_plan(second, JOURNAL_LOG, "another", NULL) >= 0);

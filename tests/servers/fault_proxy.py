@@ -410,6 +410,11 @@ class FaultProxy(Server):
             total["down"] += record["response_bytes"]
         return totals
 
+    def uploaded(self) -> int:
+        """Bytes of requests' bodies so far."""
+        with self._lock:
+            return sum(record.request_bytes for record in self._records)
+
     def connections(self) -> int:
         """How many connections are open now."""
         with self._lock:

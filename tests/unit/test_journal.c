@@ -176,6 +176,33 @@ static void test_entries_that_are_not_there(void **state)
 	check_outputs(journal, one);
 }
 
+static void test_what_is_handed(void **state)
+{
+	_cleanup_close_ int fd = memfd_create("test", MFD_CLOEXEC);
+
+	(void)state;
+	{
+		_cleanup_journal_ struct journal *journal = make(dup(fd));
+
+		assert_false(journal_entry(journal, 1).is_handed);
+		assert_int_equal(journal_handed(journal, 1), 0);
+		assert_int_equal(journal_handed(journal, 1), 0);
+		assert_int_equal(journal_handed(journal, 3), -EINVAL);
+		/* It is no step: where the entry was, it is. */
+		assert_int_equal(journal_entry(journal, 1).state, JOURNAL_FAILED);
+	}
+	{
+		_cleanup_journal_ struct journal *journal = open_journal(dup(fd), "node-1", NULL);
+		struct stat st;
+
+		assert_true(journal_entry(journal, 1).is_handed);
+		assert_false(journal_entry(journal, 0).is_handed);
+		assert_int_equal(fstat(fd, &st), 0);
+		assert_true(journal_entry(journal, 1).planned_s > st.st_mtime - 60);
+		assert_false(journal_is_damaged(journal));
+	}
+}
+
 static void test_checksum(void **state)
 {
 	(void)state;
@@ -277,6 +304,34 @@ static void check_damaged(const char *data, size_t size)
 	assert_int_equal(journal_health(journal, NULL), 0);
 }
 
+static bool is_damaged(const char *data, size_t size, const char *node)
+{
+	_cleanup_journal_ struct journal *journal = open_journal(copy(data, size), node, NULL);
+
+	return journal_is_damaged(journal);
+}
+
+/* What its writer has died over is no damage, and neither is another's journal. */
+static void test_damage(void **state)
+{
+	char data[sizeof(whole)];
+
+	(void)state;
+	keep_whole();
+	memcpy(data, whole, whole_size);
+	memset(data + whole_size, 0, 8);
+	memset(data + whole_size + 8, 'x', 8);
+	assert_false(is_damaged(data, 0, "node-1"));
+	for (size_t size = whole_size; size <= whole_size + 16; size++)
+		assert_false(is_damaged(data, size, "node-1"));
+	assert_false(is_damaged(data, whole_size, "node-2"));
+	assert_true(is_damaged(data, whole_size - 1, "node-1"));
+	data[whole_size] = 1;
+	assert_true(is_damaged(data, whole_size + 16, "node-1"));
+	data[8] ^= 1;
+	assert_true(is_damaged(data, whole_size, "node-2"));
+}
+
 static void test_torn_tails(void **state)
 {
 	(void)state;
@@ -376,8 +431,10 @@ int main(void)
 		cmocka_unit_test(test_steps),
 		cmocka_unit_test(test_every_step),
 		cmocka_unit_test(test_entries_that_are_not_there),
+		cmocka_unit_test(test_what_is_handed),
 		cmocka_unit_test(test_checksum),
 		cmocka_unit_test(test_read_again),
+		cmocka_unit_test(test_damage),
 		cmocka_unit_test(test_torn_tails),
 		cmocka_unit_test(test_flipped_bits),
 		cmocka_unit_test(test_records_of_nonsense),
