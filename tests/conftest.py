@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.lab import ROOT, Lab
+from tests.servers import apiserver
 
 # No test may hang the run; the slowest one takes a small part of this.
 TEST_SECONDS = 180
@@ -38,6 +39,15 @@ def lab(session_lab: Lab) -> Iterator[Lab]:
     session_lab.api.clear()
     yield session_lab
     session_lab.api.faults.clear()
+
+
+@pytest.fixture(scope="session")
+def kubernetes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[apiserver.ApiServer]:
+    """A real API server."""
+    if reason := apiserver.unavailable():
+        pytest.skip(reason)
+    with apiserver.ApiServer(tmp_path_factory.mktemp("apiserver")) as api:
+        yield api
 
 
 @pytest.fixture(autouse=True)

@@ -24,7 +24,6 @@ from tests.scenario import (
     parameter,
     wait_until_seen,
 )
-from tests.servers import apiserver
 from tests.servers.apiserver import ApiServer, refusal
 
 # A share of the requests, for as long as a rule says; the seeds make each run another one.
@@ -44,19 +43,11 @@ DATABASE = [
 HELD = "echo ready; while [ ! -e /tmp/go ]; do sleep 0.02; done; "
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    if reason := apiserver.unavailable():
-        pytest.skip(reason)
-    with ApiServer(tmp_path_factory.mktemp("apiserver")) as api:
-        yield api
-
-
 @pytest.fixture
-def api(server: ApiServer) -> Iterator[ApiServer]:
-    server.clear()
-    yield server
-    server.faults.clear()
+def api(kubernetes: ApiServer) -> Iterator[ApiServer]:
+    kubernetes.clear()
+    yield kubernetes
+    kubernetes.faults.clear()
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@
 
 The way of a request: TLS that a pod trusts by `ca`, then fault_proxy.py, then the server's own TLS.
 RBAC is on. `token` is a service account's, issued by the server, with create and patch on
-workflowtaskresults and nothing else, which is all that a workflow's pod needs. Nothing of a server is
+workflowtaskresults and nothing else, which is all that a workflow's pod needs; add_gc_account() makes one
+for artifact GC. Nothing of a server is
 imitated: what is refused, merged, numbered and validated is its doing, with the definitions of Argo
 Workflows 4.1.2 (tests/fixtures/crds). It is built by kubernetes_build.py.
 """
@@ -19,12 +20,15 @@ import json
 import os
 import secrets
 import subprocess
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from tests.servers import certs, kubernetes_build, ports
 from tests.servers.fault_proxy import FaultProxy
 from tests.servers.faults import FaultTable
+from tests.servers.kube_api import GC_GRANTS
+from tests.servers.kube_status import GC_TASK
 from tests.servers.proc import Process, ServerDied
 from tests.servers.server import Server
 from tests.servers.tls_front import TlsBack, TlsFront
@@ -199,6 +203,32 @@ class _Cluster:
             self._processes.pop().stop()
 
 
+class Objects:
+    """The objects of one resource, as the administrator sees and makes them."""
+
+    def __init__(self, cluster: _Cluster, resource: str):
+        self._cluster = cluster
+        self._resource = resource
+
+    def create(self, namespace: str, body: Json) -> None:
+        self._cluster.ask("POST", self._path(namespace), body)
+
+    def get(self, namespace: str, name: str) -> Json:
+        return json.loads(self._cluster.ask("GET", self._path(namespace, name)))
+
+    def patch(self, namespace: str, name: str, patch: Json, subresource: str = "") -> None:
+        path = self._path(namespace, name) + (f"/{subresource}" if subresource else "")
+        self._cluster.ask("PATCH", path, patch, "application/merge-patch+json")
+
+    def delete(self, namespace: str, name: str = "") -> None:
+        """One of them, or all."""
+        self._cluster.ask("DELETE", self._path(namespace, name))
+
+    def _path(self, namespace: str, name: str = "") -> str:
+        path = f"/apis/{GROUP}/v1alpha1/namespaces/{namespace}/{self._resource}"
+        return f"{path}/{name}" if name else path
+
+
 class ApiServer(Server):
     """A cluster's API, running from the constructor to stop(), with one namespace and one account."""
 
@@ -220,6 +250,7 @@ class ApiServer(Server):
             self._cluster.stop()
             raise
         self.token = self.add_account("default")
+        self.gc_tasks = Objects(self._cluster, GC_TASK.resource)
         self._since = "0"
         self.clear()
 
@@ -239,6 +270,7 @@ class ApiServer(Server):
     def clear(self) -> None:
         """Forget objects, their history, requests and faults."""
         self._proxy.clear()
+        self.gc_tasks.delete(self.namespace)
         self.ask("DELETE", self._results)
         listed = json.loads(self.ask("GET", self._results))
         self._since = listed["metadata"]["resourceVersion"]
@@ -265,14 +297,24 @@ class ApiServer(Server):
 
     def add_account(self, name: str, verbs: tuple[str, ...] = POD_VERBS, seconds: int = 3600) -> str:
         """A token of a service account of its own, with VERBS on task results."""
+        return self._add_account(name, {RESULTS: verbs} if verbs else {}, seconds)
+
+    def add_gc_account(self, name: str, grants: Mapping[str, Iterable[str]] = GC_GRANTS) -> str:
+        """The same for a pod of artifact GC, with GRANTS: verbs by resource."""
+        return self._add_account(name, grants, 3600)
+
+    def _add_account(self, name: str, grants: Mapping[str, Iterable[str]], seconds: int) -> str:
         rights = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{self.namespace}"
         accounts = f"/api/v1/namespaces/{self.namespace}/serviceaccounts"
         group = "rbac.authorization.k8s.io"
-        rule = {"apiGroups": [GROUP], "resources": [RESULTS], "verbs": list(verbs)}
+        rules = [
+            {"apiGroups": [GROUP], "resources": [resource], "verbs": sorted(verbs)}
+            for resource, verbs in grants.items()
+        ]
         subject = {"kind": "ServiceAccount", "name": name, "namespace": self.namespace}
         role = {"kind": "Role", "name": name, "apiGroup": group}
         self.ask("POST", accounts, {"metadata": {"name": name}})
-        self.ask("POST", f"{rights}/roles", {"metadata": {"name": name}, "rules": [rule] if verbs else []})
+        self.ask("POST", f"{rights}/roles", {"metadata": {"name": name}, "rules": rules})
         binding = {"metadata": {"name": name}, "subjects": [subject], "roleRef": role}
         self.ask("POST", f"{rights}/rolebindings", binding)
         return self.new_token(name, seconds)
