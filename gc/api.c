@@ -36,17 +36,22 @@ static int append_escaped(struct buffer *path, const char *s)
 	return r;
 }
 
-static bool is_too_large(const struct error *err)
+/* Whether the request is larger than the API server, or a proxy before it, reads, or the object larger than
+ * its database takes. */
+static bool is_too_large(const struct kube_status *status, const struct error *err)
 {
-	return strstr(err->message, "too large") || strstr(err->message, "larger than max");
+	return status->http == 413 ||
+	       (status->http >= 500 &&
+		(strstr(err->message, "too large") || strstr(err->message, "larger than max")));
 }
 
 /* Both requests do nothing when they are repeated that they have not done before: any failure inside the
  * server is worth another attempt. */
 static void judge(const struct kube_status *status, struct error *err)
 {
-	if (err->class == ERROR_PERMANENT && (status->http >= 500 || status->http == 409) &&
-	    !is_too_large(err))
+	if (is_too_large(status, err))
+		err->class = ERROR_PERMANENT;
+	else if (err->class == ERROR_PERMANENT && (status->http >= 500 || status->http == 409))
 		err->class = ERROR_TRANSIENT;
 }
 
@@ -160,6 +165,8 @@ int gc_api_patch(struct gc_api *api, const char *task, const struct buffer *body
 	r = perform(api, "store results of artifact GC", &request, &status, err);
 	if (r == 0 || r == -ECANCELED)
 		return r;
+	if (is_too_large(&status, err))
+		return err->code = -E2BIG;
 	explain(&status, "patch", RESOURCE "/status", err);
 	return error_prefix(err, r, "artifact GC task %s: store the results", task);
 }

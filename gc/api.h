@@ -29,6 +29,7 @@ int gc_api_init(struct gc_api *api, struct kube_client *kube, const struct log *
 int gc_api_list(struct gc_api *api, const char *label, const char *token, struct buffer *text,
 		struct json_span *ret, struct error *err);
 
-/* Merges the status into that of a task (RFC 7386). */
+/* Merges the status into that of a task (RFC 7386). -ENOENT when there is no such task any more,
+ * -E2BIG when the body is too large for a request, or the task would be for an object. */
 int gc_api_patch(struct gc_api *api, const char *task, const struct buffer *body,
 		 struct error *err);

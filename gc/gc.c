@@ -13,6 +13,7 @@
 #include "executor/stage/stage.h"
 #include "executor/template/environment.h"
 #include "gc/api.h"
+#include "gc/report.h"
 #include "gc/sweep.h"
 #include "gc/task.h"
 
@@ -48,6 +49,7 @@ struct gc {
 	size_t done_count;
 	size_t counts[GC_VERDICTS];
 	struct error error; /* of one answer's tasks */
+	struct error refusal; /* the first that was about a task alone: the others went on */
 };
 
 static void on_signal(struct signals *signals, const struct signalfd_siginfo *info)
@@ -200,15 +202,24 @@ static int sweep(struct gc *self, struct gc_task *task, struct error *err)
 		/* What was deleted is told, so that nobody asks for it again. */
 		event_loop_resume(self->loop);
 		self->api.deadline_ms = clock_now_ms() + LAST_REPORT_MS;
-		if (gc_sweep_report(&self->api, task, &cause) < 0)
+		self->api.policy.rounds = RETRY_ENDLESS;
+		if (gc_report(&self->api, task, &cause) < 0)
 			log_error(self->log, "Failed to store the last results",
 				  log_error_field(&cause));
 		event_loop_cancel(self->loop);
 		r = event_loop_cancelled_error(err);
 	}
+	if (r == 0)
+		r = gc_report_left_out(task, err);
 	for (size_t i = 0; i < GC_VERDICTS; i++)
 		self->counts[i] += task->counts[i];
 	return r;
+}
+
+/* The task is gone, or cannot hold what is to be said of it; that says nothing of the next one. */
+static bool is_about_task(int r)
+{
+	return r == -ENOENT || r == -EINVAL || r == -E2BIG;
 }
 
 static int visit_task(struct json_span json, void *context)
@@ -221,6 +232,13 @@ static int visit_task(struct json_span json, void *context)
 		return r;
 	if (!is_done(self, task.name)) {
 		r = sweep(self, &task, &self->error);
+		if (is_about_task(r)) {
+			log_error(self->log, "Failed to store results",
+				  log_error_field(&self->error));
+			if (!self->refusal.code)
+				self->refusal = self->error;
+			r = 0;
+		}
 		if (r == 0 && note_done(self, task.name) < 0)
 			r = error_set(&self->error, -ENOMEM, "out of memory");
 	}
@@ -270,6 +288,10 @@ static int process_all(struct gc *self, struct error *err)
 		if (is_stale)
 			done_before = self->done_count;
 	} while ((r == 0 && token) || is_stale);
+	if (r == 0 && self->refusal.code < 0) {
+		*err = self->refusal;
+		return err->code;
+	}
 	return r;
 }
 

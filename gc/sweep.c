@@ -4,6 +4,7 @@
 #include "executor/base/clock.h"
 #include "executor/event/fibers.h"
 #include "executor/template/location.h"
+#include "gc/report.h"
 
 #include <errno.h>
 #include <stddef.h>
@@ -13,9 +14,6 @@
 /* Places side by side, and artifacts of a store that takes them one by one. */
 #define PLACES_WIDTH 4
 #define SINGLES_WIDTH 4
-
-/* A patch of GC_RESULTS_MAX results, most of them successes. */
-#define PATCH_BYTES_MAX (4 * 1024 * 1024)
 
 struct sweep {
 	struct gc_api *api;
@@ -190,25 +188,6 @@ static void on_pause_end(struct event_timer *timer)
 	sweep->may_report = true;
 }
 
-int gc_sweep_report(struct gc_api *api, struct gc_task *task, struct error *err)
-{
-	_cleanup_buffer_ struct buffer body = BUFFER_INIT(PATCH_BYTES_MAX);
-	size_t reported[GC_RESULTS_MAX];
-	int count;
-
-	do {
-		int r = count = gc_task_results(task, &body, reported, err);
-
-		if (count > 0)
-			r = gc_api_patch(api, task->name, &body, err);
-		if (r < 0)
-			return r;
-		for (int i = 0; i < count; i++)
-			task->artifacts[reported[i]].is_reported = true;
-	} while (count == GC_RESULTS_MAX);
-	return 0;
-}
-
 /* Until all is deleted; what comes last is stored afterwards. */
 static int report_now_and_then(struct sweep *sweep, struct error *err)
 {
@@ -224,7 +203,7 @@ static int report_now_and_then(struct sweep *sweep, struct error *err)
 		sweep->is_due = sweep->is_aging = false;
 		event_timer_clear(&sweep->age);
 		began_ms = clock_now_ms();
-		r = gc_sweep_report(sweep->api, sweep->task, err);
+		r = gc_report(sweep->api, sweep->task, err);
 		if (r < 0)
 			return r;
 		took_ms = clock_now_ms() - began_ms;
@@ -270,5 +249,5 @@ int gc_sweep(struct gc_api *api, const struct store_context *stores, struct gc_t
 		r = fibers_run(stores->loop, 2, 2, work, &sweep, err);
 	event_timer_done(&sweep.age);
 	event_timer_done(&sweep.pause);
-	return r < 0 ? r : gc_sweep_report(api, task, err);
+	return r < 0 ? r : gc_report(api, task, err);
 }

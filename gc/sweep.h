@@ -12,11 +12,9 @@
 #define GC_REPORT_AGE_MS 2000
 
 /*
- * 0 when every artifact of the task has a verdict and every verdict is stored. -ECANCELED when the loop
- * was cancelled: gc_sweep_report() then stores what is known. Any other failure is one of the API.
+ * 0 when every artifact of the task has a verdict and every verdict is stored, or left out by
+ * gc_report(). -ECANCELED when the loop was cancelled: gc_report() then stores what is known. Any other
+ * failure is one of the API.
  */
 int gc_sweep(struct gc_api *api, const struct store_context *stores, struct gc_task *task,
 	     struct error *err);
-
-/* Stores the verdicts that have not been stored yet. */
-int gc_sweep_report(struct gc_api *api, struct gc_task *task, struct error *err);

@@ -34,7 +34,8 @@ struct gc_artifact {
 	struct json_span json;
 	size_t node;
 	enum gc_verdict verdict;
-	bool is_reported;
+	bool is_reported; /* or nothing can be done about it: is_left_out */
+	bool is_left_out;
 	bool had_failed; /* as the task says: what it says then must go */
 	char *failure; /* text of the result; NULL for a success */
 	/* Where it lies, once it has been judged: its place, and its key there. */
@@ -67,6 +68,12 @@ struct gc_task {
 	size_t place_count;
 	size_t failures; /* whose texts are kept: those of many are short */
 	size_t counts[GC_VERDICTS];
+	/* gc_report()'s: what was done to make room, and verdicts for which there was none, with the first
+	 * refusal. */
+	bool is_full;
+	size_t portion; /* results with one request; 0 = GC_RESULTS_MAX */
+	size_t left_out;
+	struct error refusal;
 	/* A verdict was given; may be NULL. */
 	void (*on_verdict)(struct gc_task *task, const struct gc_artifact *artifact);
 	void *context;
@@ -88,11 +95,6 @@ int gc_task_relocate(const struct gc_task *task, const struct gc_artifact *artif
 void gc_task_decide(struct gc_task *task, struct gc_artifact *artifact, enum gc_verdict verdict,
 		    const char *failure);
 
-/* So many results are stored with one request. With failures' texts they take less than half of what an
- * API server reads (3 MiB). */
-#define GC_RESULTS_MAX 4000
-
-/* The status with verdicts that have not been reported, GC_RESULTS_MAX at most; their numbers go to
- * `reported`. Returns how many, 0 if there are none. */
-int gc_task_results(const struct gc_task *task, struct buffer *out, size_t reported[GC_RESULTS_MAX],
-		    struct error *err);
+/* Cuts the texts of failures to a few words, those to come too; what was reported in full is to be
+ * reported again. False when none was longer. */
+bool gc_task_shorten(struct gc_task *task);

@@ -9,7 +9,7 @@
 #include "executor/artifact/store.h"
 #include "executor/base/cleanup.h"
 #include "executor/template/location.h"
-#include "gc/task.h"
+#include "gc/results.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/targets.h"
 
@@ -228,7 +228,7 @@ static void check_results(struct gc_task *task, struct json_object *json)
 	struct error err = ERROR_NONE;
 	int count;
 
-	while ((count = gc_task_results(task, &text, reported, &err)) > 0) {
+	while ((count = gc_results_print(task, GC_RESULTS_MAX, &text, reported, &err)) > 0) {
 		_cleanup_json_ struct json_object *patch = NULL;
 
 		fuzz_require(count <= GC_RESULTS_MAX);
