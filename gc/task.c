@@ -404,6 +404,9 @@ static int judge(struct gc_task *task, struct gc_artifact *artifact, struct json
 	struct json_object *relocated = NULL;
 	int r = read_location(artifact->json, "artifact", &json, err);
 
+	/* What cannot be read may well have been stored. */
+	if (r == 0)
+		r = location_check(json, err);
 	if (r < 0 || judge_location(task, artifact, json, archive))
 		return r;
 	if (is_beside(task, artifact, json, archive)) {

@@ -54,6 +54,25 @@ struct json_object *location_get(struct json_object *artifact)
 	return type ? json_get(artifact, type->name) : NULL;
 }
 
+int location_check(struct json_object *artifact, struct error *err)
+{
+	for (size_t i = 0; i < TYPE_COUNT; i++) {
+		const struct type *type = &types[i];
+		struct json_object *location = json_get(artifact, type->name), *key;
+
+		if (!location)
+			continue;
+		if (!json_is_object(location))
+			return error_set(err, -EINVAL, "%s: expected an object, found %s",
+					 type->name, json_kind_name(location));
+		key = type->key_field ? json_get(location, type->key_field) : NULL;
+		if (key && !json_string(key, NULL))
+			return error_set(err, -EINVAL, "%s: %s: expected a string, found %s",
+					 type->name, type->key_field, json_kind_name(key));
+	}
+	return 0;
+}
+
 static bool is_filled(struct json_object *value)
 {
 	const char *s = json_string(value, NULL);

@@ -17,6 +17,10 @@ const char *location_type(struct json_object *artifact);
 /* The location object itself (artifact's member of that type); lent, NULL if none. */
 struct json_object *location_get(struct json_object *artifact);
 
+/* -EINVAL for what looks like a location and is none that can be read: members of a type's name or its
+ * key that are of another kind. */
+int location_check(struct json_object *artifact, struct error *err);
+
 /* Enough to find the object without the repository's defaults. */
 bool location_is_complete(struct json_object *artifact);
 

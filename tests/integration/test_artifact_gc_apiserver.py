@@ -221,6 +221,43 @@ def test_a_task_that_is_gone(gc: GcLab) -> None:
     assert gc.outcome("t-1") == {"b": True} and gc.objects() == {}
 
 
+def test_tasks_of_another_shape(gc: GcLab) -> None:
+    """As an API server gives out whose definition checks nothing: what cannot be read fails, no more."""
+    gc.put("wf/a")
+    gc.add_task({"n": keyed("wf/a")})
+    body = gc.api.gc_tasks.get("argo", TASK)
+    nodes = body["spec"]["artifactsByNode"]
+    archive = nodes["n"]["archiveLocation"]
+    shapes: Json = {"null": None, "number": 5, "list": [{"s3": {"key": "wf/a"}}], "text": "wf/a"}
+    nodes["n"]["artifacts"] |= shapes
+    nodes["n"]["artifacts"] |= {"key": {"s3": {"key": 5}}, "s3": {"s3": "wf/a"}}
+    nodes["place"] = {"archiveLocation": "s3", "artifacts": keyed("wf/a")}
+    nodes |= {f"node-{name}": shape for name, shape in shapes.items()}
+    nodes |= {f"artifacts-{name}": {"artifacts": shape} for name, shape in shapes.items()}
+    nodes["bucket"] = {"archiveLocation": {"s3": {**archive["s3"], "bucket": 7}}, "artifacts": keyed("wf/a")}
+    body["status"] = {"artifactResultsByNode": {"n": {"artifactResults": {"a": "yes"}}, "x": 1}}
+    listed = {"metadata": {}, "items": [body]}
+    answer = refusal(200) | {"body": json.dumps(listed)}
+    gc.api.faults.add(verb="GET", count=1, action=answer)
+    assert ending(gc.run_gc()) == (0, "")
+    wrong = "artifact: expected an object, found"
+    results = gc.results()
+    assert results["n"].pop("a") == {"name": "a", "success": True}
+    assert gc.objects() == {}
+    texts = {node: {name: of["error"] for name, of in found.items()} for node, found in results.items()}
+    assert texts == {
+        "n": {
+            "number": f"{wrong} number",
+            "list": f"{wrong} array",
+            "text": f"{wrong} string",
+            "key": "s3: key: expected a string, found number",
+            "s3": "s3: expected an object, found string",
+        },
+        "place": {"a": "archiveLocation: expected an object, found string"},
+        "bucket": {"a": "s3: bucket: expected a string, found number"},
+    }
+
+
 # --- too large ------------------------------------------------------------------------------------
 
 ETCD_LIMIT = 1536 * 1024

@@ -229,10 +229,35 @@ static void test_assigned_is_relocatable(void **state)
 	}
 }
 
+static void test_other_kinds(void **state)
+{
+	static const char *const texts[][2] = {
+		{ "{\"s3\":\"k\"}", "s3: expected an object, found string" },
+		{ "{\"s3\":{\"key\":\"k\"},\"oss\":[]}", "oss: expected an object, found array" },
+		{ "{\"s3\":{\"key\":5}}", "s3: key: expected a string, found number" },
+		{ "{\"azure\":{\"blob\":{}}}", "azure: blob: expected a string, found object" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		_cleanup_json_ struct json_object *artifact = parse(cases[i].text);
+
+		assert_int_equal(location_check(artifact, NULL), 0);
+	}
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		_cleanup_json_ struct json_object *artifact = parse(texts[i][0]);
+		struct error err = ERROR_NONE;
+
+		assert_int_equal(location_check(artifact, &err), -EINVAL);
+		assert_string_equal(err.message, texts[i][1]);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_every_type),
+		cmocka_unit_test(test_other_kinds),
 		cmocka_unit_test(test_relocation),
 		cmocka_unit_test(test_assignment),
 		cmocka_unit_test(test_assigned_is_relocatable),
