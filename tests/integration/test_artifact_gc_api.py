@@ -202,6 +202,29 @@ def test_results_while_it_goes_on(gc: GcLab, proxy: FaultProxy) -> None:
 # --- the command line -----------------------------------------------------------------------
 
 
+NAMESPACES = {
+    "argo": ("", []),
+    "variable": ("variable", []),
+    "option": ("variable", ["--namespace=option"]),
+}
+
+
+@pytest.mark.parametrize("namespace", NAMESPACES)
+def test_namespace(gc: GcLab, namespace: str) -> None:
+    """The option's, the variable's, the service account's; in those of others there are no rights."""
+    variable, words = NAMESPACES[namespace]
+    pod = gc.pod({"ARGO_NAMESPACE": variable})
+    pod["spec"]["containers"][0]["args"] += words
+    with gc.runner(pod, api=gc.account()) as runner:
+        code, message = ending(runner.run(60))
+    asked = gc.requests("GET")[0]["path"].partition("?")[0]
+    assert asked.endswith(f"/namespaces/{namespace}/{RESOURCE}")
+    if namespace == "argo":
+        assert code == 0 and gc.objects() == {}
+    else:
+        assert code == 64 and f'in the namespace "{namespace}"' in message
+
+
 @pytest.mark.parametrize("words", [[], ["remove"], ["delete", "x"]])
 def test_usage(words: list[str], tmp_path: Path) -> None:
     binary = os.environ.get("ARGOEXEC", str(ROOT / "build/argoexec"))
