@@ -333,7 +333,8 @@ class Connection:
             head = reader.head()
             if not head:
                 raise Cut(False)
-            status = int(head.split(b" ", 2)[1])
+            _, code, _ = head.split(b" ", 2)  # ValueError: no HTTP
+            status = int(code)
             if status < 200:
                 self._client.sendall(head)
         record.status = status
