@@ -140,6 +140,9 @@ struct store_operations {
 	 * -ECANCELED, -ENOMEM. NULL = one by one. */
 	int (*remove_all)(struct store *store, const struct store_removal *removal,
 			  struct error *err);
+	/* Aborts uploads to the key, and if wanted to what lies below it, that were begun since
+	 * context->lost_from_s, by processes that have died. NULL = none can be left. */
+	int (*sweep)(struct store *store, bool is_below_too, struct error *err);
 	/*
 	 * For stores that work in another container of the pod (artifact plugins), and instead of all
 	 * of the above: files and directories by their path, which is the same in both containers.

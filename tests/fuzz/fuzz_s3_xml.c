@@ -83,8 +83,10 @@ static void check_rules(const char *data, size_t size)
 void fuzz_s3_xml(const char *data, size_t size)
 {
 	_cleanup_free_ char *id = NULL, *bucket = NULL;
-	const struct object_xml_wanted wanted = { .key = "k", .to_s = INT64_MAX };
-	_cleanup_free_ char *found = NULL;
+	const struct object_xml_wanted wanted = { .key = "k",
+						  .is_below_too = size % 2,
+						  .to_s = INT64_MAX };
+	_cleanup_upload_ struct object_xml_upload found = { 0 };
 	char etag[STORE_ETAG_MAX];
 	char region[OBJECT_REGION_MAX] = "";
 	struct error err = ERROR_NONE;
@@ -102,6 +104,7 @@ void fuzz_s3_xml(const char *data, size_t size)
 	fuzz_require(!id || (*id && strlen(id) <= OBJECT_XML_TEXT_MAX));
 	check_outcome(r, &err);
 	r = object_xml_find_upload(data, size, &wanted, &found, &err);
+	fuzz_require(!found.id == !found.key && (!found.key || found.key[0] == 'k'));
 	check_outcome(r, &err);
 	r = object_xml_parse_complete(data, size, etag, &err);
 	fuzz_require(r < 0 || strlen(etag) < sizeof(etag));

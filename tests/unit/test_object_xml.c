@@ -194,7 +194,7 @@ static void test_upload(void **state)
 	assert_null(id);
 }
 
-static char *found_upload(const char *key, int64_t from_s, int64_t to_s, const char *other)
+static struct object_xml_upload found_upload(const struct object_xml_wanted *wanted)
 {
 	static const char text[] = "<ListMultipartUploadsResult" XMLNS "><Bucket>b</Bucket>"
 				   "<Upload><Key>k/2</Key><UploadId>A</UploadId>"
@@ -205,36 +205,40 @@ static char *found_upload(const char *key, int64_t from_s, int64_t to_s, const c
 				   "<Initiated>1970-01-01T00:01:41Z</Initiated></Upload>"
 				   "<Upload><Key>k</Key><UploadId>D</UploadId></Upload>"
 				   "</ListMultipartUploadsResult>";
-	const struct object_xml_wanted wanted = {
-		.key = key, .other = other, .from_s = from_s, .to_s = to_s
-	};
-	char *id = NULL;
+	struct object_xml_upload found;
 
-	assert_int_equal(object_xml_find_upload(text, sizeof(text) - 1, &wanted, &id, NULL), 0);
-	return id;
+	assert_int_equal(object_xml_find_upload(text, sizeof(text) - 1, wanted, &found, NULL), 0);
+	return found;
 }
 
 static void test_find_upload(void **state)
 {
 	static const struct {
-		const char *key, *other, *id;
-		int64_t from_s, to_s;
+		struct object_xml_wanted wanted;
+		const char *key, *id;
 	} rows[] = {
-		{ "k", NULL, "B", 100, 101 },   { "k", "B", "C", 100, 101 },
-		{ "k", NULL, "C", 101, 200 },   { "k", "C", NULL, 101, 200 },
-		{ "k/2", NULL, "A", 100, 100 }, { "k", NULL, NULL, 1, 99 },
-		{ "K", NULL, NULL, 100, 101 },
+		{ { "k", NULL, false, 100, 101 }, "k", "B" },
+		{ { "k", "B", false, 100, 101 }, "k", "C" },
+		{ { "k", NULL, false, 101, 200 }, "k", "C" },
+		{ { "k", "C", false, 101, 200 }, NULL, NULL },
+		{ { "k/2", NULL, false, 100, 100 }, "k/2", "A" },
+		{ { "k", NULL, false, 1, 99 }, NULL, NULL },
+		{ { "K", NULL, false, 100, 101 }, NULL, NULL },
+		{ { "k", NULL, true, 100, 101 }, "k/2", "A" },
+		{ { "k/", NULL, true, 100, 101 }, NULL, NULL },
+		{ { "k", "A", true, 101, 101 }, "k", "C" },
 	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		char *id = found_upload(rows[i].key, rows[i].from_s, rows[i].to_s, rows[i].other);
+		_cleanup_upload_ struct object_xml_upload found = found_upload(&rows[i].wanted);
 
-		if (rows[i].id)
-			assert_string_equal(id, rows[i].id);
-		else
-			assert_null(id);
-		free(id);
+		if (!rows[i].id) {
+			assert_null(found.id);
+			continue;
+		}
+		assert_string_equal(found.id, rows[i].id);
+		assert_string_equal(found.key, rows[i].key);
 	}
 }
 

@@ -2,14 +2,18 @@
 
 #include "executor/base/cleanup.h"
 
+#include <time.h>
+
 /* A page of a thousand uploads. */
 #define LIST_BYTES_MAX (4 * 1024 * 1024)
 /* So many answers to one question do not get lost. */
 #define ABORTS_MAX 8
+/* Nor were so many files of a directory under way at once, in all the processes that died. */
+#define SWEEPS_MAX 256
 
 struct search {
 	struct object_xml_wanted wanted;
-	char *id;
+	struct object_xml_upload found;
 };
 
 static int judge_list(const struct object_call *call, const struct http_response *response,
@@ -19,19 +23,20 @@ static int judge_list(const struct object_call *call, const struct http_response
 
 	(void)failure;
 	return object_xml_find_upload(buffer_string(&response->body), response->body.size,
-				      &search->wanted, &search->id, err);
+				      &search->wanted, &search->found, err);
 }
 
-static void send_it(struct object_client *client, const struct object_call *call, bool *ret_is_good)
+static int send_it(struct object_client *client, const struct object_call *call, struct error *err)
 {
 	struct http_response response;
+	int r = object_perform(client, call, &response, NULL, err);
 
-	*ret_is_good = object_perform(client, call, &response, NULL, NULL) == 0;
 	http_response_done(&response);
+	return r;
 }
 
-/* False if there is none, or something went wrong. */
-static bool abort_one(struct object_client *client, struct search *search)
+/* 1, or 0 if there is none. */
+static int abort_one(struct object_client *client, struct search *search, struct error *err)
 {
 	const struct object_query list[] = { { "uploads", "" },
 					     { "prefix", search->wanted.key },
@@ -45,23 +50,22 @@ static bool abort_one(struct object_client *client, struct search *search)
 		.judge = judge_list,
 		.context = search,
 	};
-	_cleanup_free_ char *id = NULL;
-	bool is_good;
+	int r = send_it(client, &question, err);
+	_cleanup_upload_ struct object_xml_upload found = search->found;
+	const struct object_query query[] = { { "uploadId", found.id }, { NULL, NULL } };
+	const struct object_call call = {
+		.operation = "abort upload of",
+		.method = "DELETE",
+		.key = found.key,
+		.query = query,
+		.is_best_effort = true,
+	};
 
-	send_it(client, &question, &is_good);
-	id = TAKE_PTR(search->id);
-	if (is_good && id) {
-		const struct object_query query[] = { { "uploadId", id }, { NULL, NULL } };
-
-		send_it(client,
-			&(struct object_call){ .operation = "abort upload of",
-					       .method = "DELETE",
-					       .key = search->wanted.key,
-					       .query = query,
-					       .is_best_effort = true },
-			&is_good);
-	}
-	return is_good && id;
+	search->found = (struct object_xml_upload){ 0 };
+	if (r < 0 || !found.id)
+		return r;
+	r = send_it(client, &call, err);
+	return r < 0 ? r : 1;
 }
 
 void object_leftover_abort(const struct object_upload *upload)
@@ -73,6 +77,21 @@ void object_leftover_abort(const struct object_upload *upload)
 
 	if (upload->doubtful_from_s == 0)
 		return;
-	for (unsigned i = 0; i < ABORTS_MAX && abort_one(upload->client, &search); i++)
+	for (unsigned i = 0; i < ABORTS_MAX && abort_one(upload->client, &search, NULL) > 0; i++)
 		;
+}
+
+int object_leftover_sweep(struct object_client *client, bool is_below_too, struct error *err)
+{
+	struct search search = { .wanted = { .key = client->key, .is_below_too = is_below_too } };
+	int r = object_client_make_ready(client, false, err);
+
+	search.wanted.from_s =
+		client->context.lost_from_s + client->clock_offset_s - OBJECT_CLOCK_DOUBT_S;
+	search.wanted.to_s = time(NULL) + client->clock_offset_s + OBJECT_CLOCK_DOUBT_S;
+	if (r == 0)
+		r = 1;
+	for (unsigned i = 0; r > 0 && i < SWEEPS_MAX; i++)
+		r = abort_one(client, &search, err);
+	return r < 0 ? r : 0;
 }

@@ -2,6 +2,7 @@
 
 #include "executor/artifact/object/content_type.h"
 #include "executor/artifact/object/get.h"
+#include "executor/artifact/object/leftover.h"
 #include "executor/artifact/object/list.h"
 #include "executor/artifact/object/put_file.h"
 #include "executor/artifact/object/put_stream.h"
@@ -151,4 +152,14 @@ int object_store_remove_all(struct store *base, const struct store_removal *remo
 			    struct error *err)
 {
 	return object_remove_all(client_of(base), removal, err);
+}
+
+/* --- Cleaning up ------------------------------------------------------------------------------ */
+
+int object_store_sweep(struct store *base, bool is_below_too, struct error *err)
+{
+	struct object_client *client = client_of(base);
+	int r = check_key(client, err);
+
+	return r < 0 ? r : object_leftover_sweep(client, is_below_too, err);
 }

@@ -28,3 +28,4 @@ void object_store_put_stream_done(struct store *store, struct writer *writer);
 int object_store_remove(struct store *store, const char *relative, struct error *err);
 int object_store_remove_all(struct store *base, const struct store_removal *removal,
 			    struct error *err);
+int object_store_sweep(struct store *store, bool is_below_too, struct error *err);

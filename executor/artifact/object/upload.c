@@ -15,9 +15,6 @@
 /* 10,000 parts with the longest ETags, escaped. */
 #define COMPLETE_BYTES_MAX (4 * 1024 * 1024)
 
-/* What the server's clock and ours may differ by, unnoticed, when an upload is begun. */
-#define CLOCK_DOUBT_S 5
-
 struct whole {
 	struct object_client *client;
 	char etag[OBJECT_ETAG_MAX];
@@ -109,8 +106,8 @@ int object_upload_begin(struct object_upload *upload, struct object_client *clie
 	if (client->context.lost_from_s)
 		begun_s = client->context.lost_from_s;
 	if (failure.attempts > 0 || client->context.lost_from_s) {
-		upload->doubtful_from_s = begun_s + client->clock_offset_s - CLOCK_DOUBT_S;
-		upload->doubtful_to_s = time(NULL) + client->clock_offset_s + CLOCK_DOUBT_S;
+		upload->doubtful_from_s = begun_s + client->clock_offset_s - OBJECT_CLOCK_DOUBT_S;
+		upload->doubtful_to_s = time(NULL) + client->clock_offset_s + OBJECT_CLOCK_DOUBT_S;
 	}
 	return r;
 }

@@ -281,20 +281,37 @@ int object_xml_parse_upload(const char *data, size_t size, char **ret_id, struct
 
 struct upload_search {
 	const struct object_xml_wanted *wanted;
-	char *key, *id, *found;
+	struct object_xml_upload upload, found;
 	int64_t initiated_s;
 };
+
+void object_xml_upload_done(struct object_xml_upload *upload)
+{
+	free(TAKE_PTR(upload->key));
+	free(TAKE_PTR(upload->id));
+}
+
+static bool is_wanted_key(const struct object_xml_wanted *wanted, const char *key)
+{
+	size_t size = strlen(wanted->key);
+
+	return strncmp(key, wanted->key, size) == 0 &&
+	       (key[size] == '\0' || (wanted->is_below_too && key[size] == '/'));
+}
 
 static int end_upload(struct upload_search *search)
 {
 	const struct object_xml_wanted *wanted = search->wanted;
 
-	if (!search->found && search->key && search->id && strcmp(search->key, wanted->key) == 0 &&
+	struct object_xml_upload *upload = &search->upload;
+
+	if (!search->found.id && upload->key && upload->id && is_wanted_key(wanted, upload->key) &&
 	    search->initiated_s >= wanted->from_s && search->initiated_s <= wanted->to_s &&
-	    (!wanted->other || strcmp(search->id, wanted->other) != 0))
-		search->found = TAKE_PTR(search->id);
-	free(TAKE_PTR(search->key));
-	free(TAKE_PTR(search->id));
+	    (!wanted->other || strcmp(upload->id, wanted->other) != 0)) {
+		search->found = *upload;
+		*upload = (struct object_xml_upload){ 0 };
+	}
+	object_xml_upload_done(upload);
 	search->initiated_s = 0;
 	return 0;
 }
@@ -304,9 +321,9 @@ static int on_listed_upload(void *context, const char *path, const char *text)
 	struct upload_search *search = context;
 
 	if (strcmp(path, "ListMultipartUploadsResult/Upload/Key") == 0)
-		return xml_take_text(&search->key, text);
+		return xml_take_text(&search->upload.key, text);
 	if (strcmp(path, "ListMultipartUploadsResult/Upload/UploadId") == 0)
-		return xml_take_text(&search->id, text);
+		return xml_take_text(&search->upload.id, text);
 	if (strcmp(path, "ListMultipartUploadsResult/Upload/Initiated") == 0 &&
 	    clock_parse_rfc3339(text, &search->initiated_s) < 0)
 		search->initiated_s = 0;
@@ -314,18 +331,17 @@ static int on_listed_upload(void *context, const char *path, const char *text)
 }
 
 int object_xml_find_upload(const char *data, size_t size, const struct object_xml_wanted *wanted,
-			   char **ret_id, struct error *err)
+			   struct object_xml_upload *ret, struct error *err)
 {
 	struct upload_search search = { .wanted = wanted };
 	int r = xml_walk(data, size, "ListMultipartUploadsResult", on_listed_upload, &search, err);
 
-	free(search.key);
-	free(search.id);
+	object_xml_upload_done(&search.upload);
 	if (r < 0) {
-		free(search.found);
+		object_xml_upload_done(&search.found);
 		return r;
 	}
-	*ret_id = search.found;
+	*ret = search.found;
 	return 0;
 }
 

@@ -65,14 +65,21 @@ int object_xml_parse_keys(const char *data, size_t size, struct object_keys *ret
 /* InitiateMultipartUploadResult/UploadId; the caller frees it. */
 int object_xml_parse_upload(const char *data, size_t size, char **ret_id, struct error *err);
 
-/* ListMultipartUploadsResult: the first upload of `key` that was begun between these times (seconds since
- * 1970) and is not `other` (may be NULL). *ret_id is the caller's; NULL = there is none. */
+/* ListMultipartUploadsResult: the first upload of `key` (or, if so wanted, of one below "<key>/") that was
+ * begun between these times (seconds since 1970) and is not `other` (may be NULL). *ret is released by
+ * object_xml_upload_done(); its id is NULL if there is none. */
 struct object_xml_wanted {
 	const char *key, *other;
+	bool is_below_too;
 	int64_t from_s, to_s;
 };
+struct object_xml_upload {
+	char *key, *id;
+};
 int object_xml_find_upload(const char *data, size_t size, const struct object_xml_wanted *wanted,
-			   char **ret_id, struct error *err);
+			   struct object_xml_upload *ret, struct error *err);
+void object_xml_upload_done(struct object_xml_upload *upload);
+#define _cleanup_upload_ _cleanup_(object_xml_upload_done)
 
 /* CompleteMultipartUploadResult; its ETag, as it is in headers, says that the object is there. One
  * that does not fit becomes "". */

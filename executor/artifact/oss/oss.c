@@ -66,4 +66,5 @@ const struct store_operations oss_store_operations = {
 	.put_stream_done = object_store_put_stream_done,
 	.remove = object_store_remove,
 	.remove_all = object_store_remove_all,
+	.sweep = object_store_sweep,
 };
