@@ -3,6 +3,7 @@
 #include "executor/base/cleanup.h"
 #include "executor/stage/engine_asks.h"
 #include "executor/stage/engine_counts.h"
+#include "executor/stage/engine_requests.h"
 #include "executor/stage/engine_setup.h"
 
 #include <errno.h>
@@ -27,6 +28,7 @@ static void on_asked(struct event_source *source, uint32_t revents)
 	int r = engine_message_receive(source->fd, false, &message, &fd);
 
 	(void)revents;
+	engine_pulse_hear(&engine->pulse);
 	if (r > 0)
 		r = engine_answer(source->fd, message, engine->secrets);
 	if (r < 0)
@@ -37,15 +39,23 @@ static void on_asked(struct event_source *source, uint32_t revents)
 
 static void finish(struct engine *engine, struct engine_request *request)
 {
-	struct engine_request **link = &engine->requests;
-
-	while (*link && *link != request)
-		link = &(*link)->next;
-	if (*link)
-		*link = request->next;
+	engine_requests_remove(engine, request);
 	request->is_done = true;
 	if (request->on_done)
 		request->on_done(request);
+}
+
+/* It has its result; what is left of it in the store goes first. */
+static void settle(struct engine *engine, struct engine_request *request)
+{
+	if (!engine_requests_may_have_left(request)) {
+		finish(engine, request);
+		return;
+	}
+	request->is_sweeping = true;
+	request->is_sent = false;
+	request->deaths = 0;
+	request->order.kind = ENGINE_SWEEP;
 }
 
 static int on_settled(struct engine *engine, struct engine_event *event)
@@ -56,11 +66,15 @@ static int on_settled(struct engine *engine, struct engine_event *event)
 		if ((request->order.kind == ENGINE_SAVE && event->error.code == 0) !=
 		    !!event->stored)
 			return -EPROTO;
+		if (request->is_sweeping) {
+			finish(engine, request);
+			return 0;
+		}
 		request->stored = json_ref(event->stored);
 		request->object = event->object;
 		event->object = (struct store_stored){ 0 };
 		request->error = event->error;
-		finish(engine, request);
+		settle(engine, request);
 		return 0;
 	}
 	return -EPROTO;
@@ -97,6 +111,9 @@ static int heed(struct engine *engine, struct engine_event *event)
 	case ENGINE_COUNTS:
 		engine->counts = event->counts;
 		break;
+	case ENGINE_HEARD:
+		engine_pulse_relax(&engine->pulse);
+		break;
 	}
 	return 0;
 }
@@ -109,6 +126,8 @@ static int heed_next(struct engine *engine)
 	_cleanup_close_ int fd = -1;
 	int r = engine_message_receive(engine->orders.fd, false, &message, &fd);
 
+	if (r > 0)
+		engine_pulse_hear(&engine->pulse);
 	if (r > 0 && (engine_event_read(message, &event) < 0 || heed(engine, &event) < 0))
 		r = -EPROTO;
 	return r;
@@ -207,7 +226,7 @@ static int send_request(struct engine *engine, struct engine_request *request, s
 		return r;
 	request->order.id = ++engine->last_id;
 	tell_what_was(engine, request);
-	if (request->handed) {
+	if (request->handed && !request->is_sweeping) {
 		handed = handed_describe(request->handed);
 		if (!handed)
 			return error_set(err, -ENOMEM, "out of memory");
@@ -219,20 +238,6 @@ static int send_request(struct engine *engine, struct engine_request *request, s
 	message = engine_order_print(&request->order);
 	request->order.handed = NULL;
 	return engine_message_send(engine->process.orders_fd, message, fd);
-}
-
-static struct engine_request *find_next(const struct engine *engine, size_t *ret_sent)
-{
-	struct engine_request *next = NULL;
-
-	*ret_sent = 0;
-	for (struct engine_request *request = engine->requests; request; request = request->next) {
-		if (request->is_sent)
-			(*ret_sent)++;
-		else if (!next)
-			next = request;
-	}
-	return next;
 }
 
 /* Halved with each death. */
@@ -254,7 +259,7 @@ static void pump(struct engine *engine)
 	if (engine->is_pumping)
 		return;
 	engine->is_pumping = true;
-	while ((next = find_next(engine, &sent)) && sent < width_for(engine, next)) {
+	while ((next = engine_requests_next(engine, &sent)) && sent < width_for(engine, next)) {
 		struct error err = ERROR_NONE;
 
 		if (send_request(engine, next, &err) >= 0)
@@ -264,38 +269,20 @@ static void pump(struct engine *engine)
 		lose(engine, err.code ? err.message : NULL);
 	}
 	engine->is_pumping = false;
+	engine_pulse_watch(&engine->pulse, sent > 0 ? engine->process.pid : 0);
 }
 
 /* --- its death -------------------------------------------------------------------------- */
-
-static struct engine_request *find_load(const struct engine *engine, bool want_sent)
-{
-	struct engine_request *request = engine->requests;
-
-	while (request && (request->order.kind != ENGINE_LOAD || (request->is_sent && !want_sent)))
-		request = request->next;
-	return request;
-}
 
 /* What of the loads is not under way will not be; with want_sent, neither will the rest. */
 static void give_up_loads(struct engine *engine, bool want_sent)
 {
 	struct engine_request *request;
 
-	while ((request = find_load(engine, want_sent))) {
+	while ((request = engine_requests_load(engine, want_sent))) {
 		event_loop_cancelled_error(&request->error);
 		finish(engine, request);
 	}
-}
-
-/* The first request that has seen too many deaths. */
-static struct engine_request *find_doomed(const struct engine *engine)
-{
-	struct engine_request *request = engine->requests;
-
-	while (request && request->deaths < ENGINE_DEATHS_MAX)
-		request = request->next;
-	return request;
 }
 
 /* The input that was under way. At the last death it was the only one of its pass. */
@@ -339,6 +326,7 @@ static void lose(struct engine *engine, const char *why)
 
 	event_remove(&engine->orders);
 	event_remove(&engine->asks);
+	engine_pulse_watch(&engine->pulse, 0);
 	engine_process_end(&engine->process, engine->death);
 	if (why)
 		snprintf(engine->death, sizeof(engine->death), "%s", why);
@@ -352,9 +340,13 @@ static void lose(struct engine *engine, const char *why)
 		request->deaths += request->is_sent ? 1 : 0;
 		request->is_sent = false;
 	}
-	while ((doomed = find_doomed(engine))) {
+	while ((doomed = engine_requests_doomed(engine))) {
+		if (doomed->is_sweeping) {
+			finish(engine, doomed);
+			continue;
+		}
 		explain(engine, doomed);
-		finish(engine, doomed);
+		settle(engine, doomed);
 	}
 	for (size_t i = 0; i < LEDGER_ENTRIES_MAX; i++)
 		if (engine->inputs[i] == LEDGER_ACTIVE)
@@ -362,39 +354,36 @@ static void lose(struct engine *engine, const char *why)
 	pump(engine);
 }
 
-/* --- requests --------------------------------------------------------------------------- */
-
-static void add(struct engine *engine, struct engine_request *request)
+static void on_silence(struct engine_pulse *pulse)
 {
-	struct engine_request **link = &engine->requests;
+	struct engine *engine = (struct engine *)((char *)pulse - offsetof(struct engine, pulse));
 
-	request->is_done = request->is_sent = false;
-	request->stored = NULL;
-	request->object = (struct store_stored){ 0 };
-	request->error = ERROR_NONE;
-	request->deaths = 0;
-	request->begun_s = 0;
-	request->next = NULL;
-	while (*link)
-		link = &(*link)->next;
-	*link = request;
+	lose(engine, engine->is_cancelling ? "did not hear that it was to end" :
+					     "answered nothing for a minute");
 }
+
+/* --- requests --------------------------------------------------------------------------- */
 
 void engine_submit(struct engine *engine, struct engine_request *request)
 {
-	add(engine, request);
+	engine_requests_add(engine, request);
 	pump(engine);
 }
 
 int engine_attach(struct engine *engine, const struct stage *stage, struct error *err)
 {
+	int r;
+
 	engine->log = stage->log;
 	engine->loop = stage->store.loop;
 	engine->ledger = stage->ledger;
 	engine->template = stage->template;
 	engine->secrets = stage->store.secret_directory;
 	engine->setup = engine_setup_print(stage);
-	return engine->setup ? 0 : error_set(err, -ENOMEM, "out of memory");
+	if (!engine->setup)
+		return error_set(err, -ENOMEM, "out of memory");
+	r = engine_pulse_init(&engine->pulse, engine->loop, on_silence);
+	return r < 0 ? error_errno(err, r, "epoll") : 0;
 }
 
 void engine_done(struct engine *engine)
@@ -403,6 +392,7 @@ void engine_done(struct engine *engine)
 		return;
 	event_remove(&engine->orders);
 	event_remove(&engine->asks);
+	engine_pulse_done(&engine->pulse);
 	engine_process_end(&engine->process, NULL);
 	json_free(TAKE_PTR(engine->setup));
 	engine->loop = NULL;
@@ -431,7 +421,10 @@ static void cancel_loads(struct engine *engine)
 		return;
 	engine->is_cancelling = true;
 	give_up_loads(engine, false);
-	if (engine->is_set_up && engine_message_send(engine->process.orders_fd, message, -1) < 0)
+	if (!engine->is_set_up)
+		return;
+	engine_pulse_hurry(&engine->pulse);
+	if (engine_message_send(engine->process.orders_fd, message, -1) < 0)
 		lose(engine, NULL);
 }
 
@@ -462,7 +455,7 @@ int engine_load(struct engine *engine, const char *const *plugins, size_t count,
 		items[i].request.order.kind = ENGINE_LOAD;
 		items[i].request.order.plugin = plugins[i];
 		items[i].request.on_done = on_loaded;
-		add(engine, &items[i].request);
+		engine_requests_add(engine, &items[i].request);
 	}
 	pump(engine);
 	r = event_loop_wait(engine->loop, &loads.is_done);

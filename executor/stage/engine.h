@@ -4,9 +4,10 @@
  * as messages (engine_message.h), asks for files with credentials (engine_asks.h), and tells how it
  * goes.
  *
- * A child that dies is replaced, and told again what is not settled, with half the concurrency of the
+ * A child that dies, or goes on no more (engine_pulse.h), is replaced, and told again what is not settled, with half the concurrency of the
  * one before. What was under way at ENGINE_DEATHS_MAX deaths fails with the true reason. Outputs that
- * the store has confirmed are not sent again, inputs that are in their places are not loaded again.
+ * the store has confirmed are not sent again, inputs that are in their places are not loaded again. Of
+ * an output that is not saved in the end, what a dead child has begun in the store is aborted.
  */
 #pragma once
 
@@ -14,6 +15,7 @@
 #include "executor/http/counts.h"
 #include "executor/stage/engine_message.h"
 #include "executor/stage/engine_process.h"
+#include "executor/stage/engine_pulse.h"
 #include "executor/stage/stage.h"
 
 /* So many outputs are on their way at the same time. Loads begin at once, all of them. */
@@ -36,12 +38,14 @@ struct engine_request {
 	/* The engine's. */
 	struct engine_request *next;
 	bool is_sent;
+	bool is_sweeping; /* it has failed, and is done when the store is clean */
 	unsigned deaths;
 	int64_t begun_s; /* when it was sent for the first time; seconds since 1970 */
 };
 
 struct engine {
 	struct engine_process process;
+	struct engine_pulse pulse;
 	struct event_source orders, asks;
 	const struct log *log;
 	struct event_loop *loop; /* NULL = not attached */

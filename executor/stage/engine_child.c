@@ -280,6 +280,23 @@ static int run_save(struct engine_child *self, struct job *job, struct json_obje
 	return save_artifact(&stage, &template->outputs[index], stored, err);
 }
 
+/* What cannot be aborted is left to the bucket's lifecycle rules: it is not what has failed. */
+static void run_sweep(struct engine_child *self, const struct engine_order *order)
+{
+	const struct template *template = self->template;
+	struct stage stage = self->stage;
+	struct error err = ERROR_NONE;
+	int r;
+
+	stage.store.lost_from_s = order->lost_from_s;
+	if (order->index >= (order->is_log ? template->container_count : template->output_count))
+		return;
+	r = order->is_log ? save_sweep_log(&stage, template->containers[order->index], &err) :
+			    save_sweep(&stage, &template->outputs[order->index], &err);
+	if (r < 0)
+		log_warn(&self->log, "Could not abort unfinished uploads", log_error_field(&err));
+}
+
 /* The role decides how a save has ended; its last figures are told here. */
 static void end_save(struct engine_child *self, const struct job *job)
 {
@@ -301,13 +318,16 @@ static void run_job(struct engine_child *self, struct job *job)
 	_cleanup_engine_event_ struct engine_event event = { .kind = ENGINE_SETTLED,
 							     .id = job->order.id };
 	_cleanup_json_ struct json_object *stored = NULL;
-	int r;
+	int r = 0;
 
 	if (self->busy++ == 0)
 		event_timer_set(&self->look, LOOK_MS);
-	r = job->order.kind == ENGINE_LOAD ?
-		    run_load(self, &job->order, &event.error) :
-		    run_save(self, job, &stored, &event.object, &event.error);
+	if (job->order.kind == ENGINE_SWEEP)
+		run_sweep(self, &job->order);
+	else if (job->order.kind == ENGINE_LOAD)
+		r = run_load(self, &job->order, &event.error);
+	else
+		r = run_save(self, job, &stored, &event.object, &event.error);
 	if (job->order.kind == ENGINE_SAVE && r != -EPROTO)
 		end_save(self, job);
 	if (--self->busy == 0)
@@ -352,6 +372,7 @@ static int take_order(struct engine_child *self, struct json_object **message, i
 	if (engine_order_read(*message, &order) < 0 || order.kind == ENGINE_SETUP)
 		return -EPROTO;
 	if (order.kind == ENGINE_CANCEL) {
+		send_event(self, &(struct engine_event){ .kind = ENGINE_HEARD });
 		if (self->loads > 0)
 			event_loop_cancel(self->loop);
 		return 0;

@@ -232,7 +232,12 @@ int engine_message_read_error(struct json_object *object, struct error *ret)
 
 /* --- orders ------------------------------------------------------------------------------ */
 
-static const char *const order_names[] = { "setup", "load", "save", "cancel" };
+static const char *const order_names[] = { "setup", "load", "save", "sweep", "cancel" };
+
+static bool is_of_output(enum engine_order_kind kind)
+{
+	return kind == ENGINE_SAVE || kind == ENGINE_SWEEP;
+}
 
 /* The numbers of those that are true. */
 static int set_done(struct json_object *message, const bool *done)
@@ -269,7 +274,7 @@ struct json_object *engine_order_print(const struct engine_order *order)
 		return NULL;
 	if (order->plugin && json_set_string(message, "plugin", order->plugin) < 0)
 		return NULL;
-	if (order->kind == ENGINE_SAVE &&
+	if (is_of_output(order->kind) &&
 	    (engine_set_number(message, "index", order->index) < 0 ||
 	     engine_set_number(message, "lost_from", (uint64_t)order->lost_from_s) < 0 ||
 	     json_set(message, "is_log", json_new_bool(order->is_log)) < 0))
@@ -291,7 +296,7 @@ int engine_order_read(struct json_object *message, struct engine_order *ret)
 		return -EPROTO;
 	if (!engine_take_number(message, "id", 0, INT64_MAX, &ret->id))
 		return -EPROTO;
-	if (kind == ENGINE_SAVE &&
+	if (is_of_output(ret->kind) &&
 	    (!engine_take_number(message, "index", 0, INT32_MAX, &index) ||
 	     !engine_take_number(message, "lost_from", 0, INT32_MAX * 4LL, &ret->lost_from_s)))
 		return -EPROTO;
@@ -304,7 +309,7 @@ int engine_order_read(struct json_object *message, struct engine_order *ret)
 
 /* --- events ------------------------------------------------------------------------------ */
 
-static const char *const event_names[] = { "entry", "settled", "counts" };
+static const char *const event_names[] = { "entry", "settled", "counts", "heard" };
 
 static const char *const sum_names[2][LEDGER_DIRECTION_COUNT] = {
 	{ "loaded_bytes", "saved_bytes" }, { "load_retries", "save_retries" }
@@ -463,7 +468,7 @@ struct json_object *engine_event_print(const struct engine_event *event)
 		r = print_entry(message, event);
 	else if (r == 0 && event->kind == ENGINE_SETTLED)
 		r = print_settled(message, event);
-	else if (r == 0)
+	else if (r == 0 && event->kind == ENGINE_COUNTS)
 		r = engine_counts_print(message, &event->counts);
 	return r < 0 ? NULL : TAKE_PTR(message);
 }
@@ -481,6 +486,8 @@ int engine_event_read(struct json_object *message, struct engine_event *ret)
 		r = read_settled(message, ret);
 	else if (kind == ENGINE_COUNTS)
 		r = engine_counts_read(message, &ret->counts);
+	else if (kind == ENGINE_HEARD)
+		r = 0;
 	if (r < 0)
 		engine_event_done(ret);
 	return r;

@@ -33,16 +33,18 @@ int engine_message_read_error(struct json_object *object, struct error *ret);
 
 /* --- role → child ----------------------------------------------------------------------- */
 
-enum engine_order_kind { ENGINE_SETUP, ENGINE_LOAD, ENGINE_SAVE, ENGINE_CANCEL };
+/* SWEEP: what earlier children have begun of a SAVE, which will not be made good, is aborted in the
+ * store. */
+enum engine_order_kind { ENGINE_SETUP, ENGINE_LOAD, ENGINE_SAVE, ENGINE_SWEEP, ENGINE_CANCEL };
 
 /* Strings and objects are lent by the message. */
 struct engine_order {
 	enum engine_order_kind kind;
-	int64_t id; /* LOAD, SAVE */
+	int64_t id; /* LOAD, SAVE, SWEEP */
 	const char *plugin; /* LOAD: whose pass; NULL = all but plugins' */
-	bool is_log; /* SAVE: of the template's containers, else of its outputs */
-	size_t index; /* SAVE */
-	int64_t lost_from_s; /* SAVE: see store.h */
+	bool is_log; /* SAVE, SWEEP: of the template's containers, else of its outputs */
+	size_t index; /* SAVE, SWEEP */
+	int64_t lost_from_s; /* SAVE, SWEEP: see store.h */
 	struct json_object *handed; /* SAVE: what the descriptor is (handed.h); NULL = none */
 	bool done[LEDGER_ENTRIES_MAX]; /* LOAD: inputs that are in their places already */
 };
@@ -52,7 +54,8 @@ int engine_order_read(struct json_object *message, struct engine_order *ret);
 
 /* --- child → role ----------------------------------------------------------------------- */
 
-enum engine_event_kind { ENGINE_ENTRY, ENGINE_SETTLED, ENGINE_COUNTS };
+/* HEARD answers CANCEL, at once. */
+enum engine_event_kind { ENGINE_ENTRY, ENGINE_SETTLED, ENGINE_COUNTS, ENGINE_HEARD };
 
 struct engine_event {
 	enum engine_event_kind kind;

@@ -4,8 +4,10 @@
 #include "executor/process/child.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -45,6 +47,21 @@ int engine_process_start(struct engine_process *process, struct error *err)
 	return 0;
 }
 
+/* Nothing ends while it waits for a disk. */
+static bool has_ended(pid_t pid)
+{
+	_cleanup_close_ int fd = pidfd_open(pid, 0);
+	struct pollfd end = { .fd = fd, .events = POLLIN };
+	int r;
+
+	if (fd < 0)
+		return true;
+	do
+		r = poll(&end, 1, ENGINE_PROCESS_END_MS);
+	while (r < 0 && errno == EINTR);
+	return r != 0;
+}
+
 void engine_process_end(struct engine_process *process, char death[ENGINE_PROCESS_DEATH_MAX])
 {
 	siginfo_t info = { .si_pid = 0 };
@@ -55,6 +72,13 @@ void engine_process_end(struct engine_process *process, char death[ENGINE_PROCES
 	close(TAKE_FD(process->orders_fd));
 	close(TAKE_FD(process->asks_fd));
 	kill(process->pid, SIGKILL);
+	if (!has_ended(process->pid)) {
+		process->pid = 0;
+		if (death)
+			snprintf(death, ENGINE_PROCESS_DEATH_MAX,
+				 "waits for a disk and cannot be killed");
+		return;
+	}
 	do
 		r = waitid(P_PID, (id_t)process->pid, &info, WEXITED);
 	while (r < 0 && errno == EINTR);

@@ -29,7 +29,11 @@ struct engine_process {
 /* 0 or a negative errno with err filled; then there is none. */
 int engine_process_start(struct engine_process *process, struct error *err);
 
-/* Makes it end, if it has not ended, and collects it: no zombie is left. *death (may be NULL) says how
+/* Longest wait for its end once it was killed; microseconds, unless it waits for a disk. */
+#define ENGINE_PROCESS_END_MS 1000
+
+/* Makes it end, if it has not ended, and collects it: no zombie is left, unless a disk keeps it from
+ * ending, which it then does when the disk has answered, without another deed. *death (may be NULL) says how
  * it ended: "was killed by signal 9", "ended with exit status 1". Harmless if there is none. */
 void engine_process_end(struct engine_process *process, char death[ENGINE_PROCESS_DEATH_MAX]);
 

@@ -12,6 +12,9 @@
 #include <stdio.h>
 #include <string.h>
 
+/* "<container>.log" */
+#define LOG_NAME_MAX 80
+
 /* --- result and parameters -------------------------------------------------------------- */
 
 static void drop_newline(struct buffer *text)
@@ -191,9 +194,51 @@ int save_artifact(const struct stage *outer, const struct template_artifact *art
 	return 0;
 }
 
+static int sweep(struct store *store, bool is_below_too, struct error *err)
+{
+	return store->operations->sweep ? store->operations->sweep(store, is_below_too, err) : 0;
+}
+
+int save_sweep(const struct stage *stage, const struct template_artifact *artifact,
+	       struct error *err)
+{
+	_cleanup_json_ struct json_object *reported = json_copy(artifact->json);
+	_cleanup_store_ struct store *store = NULL;
+	char name[PATH_MAX_BYTES];
+	int r = reported ? 0 : error_set(err, -ENOMEM, "out of memory");
+
+	if (r == 0)
+		r = open_own_store(stage, artifact, reported, name, &store, err);
+	/* Only what is not packed can be many objects. */
+	return store ? sweep(store, artifact->archive == ARCHIVE_NONE, err) : r;
+}
+
 void save_log_path(const char *container, char path[SAVE_LOG_PATH_MAX])
 {
 	snprintf(path, SAVE_LOG_PATH_MAX, "ctr/%s/combined", container);
+}
+
+static int open_log_store(const struct stage *stage, const char *container,
+			  struct json_object *reported, char name[LOG_NAME_MAX], struct store **ret,
+			  struct error *err)
+{
+	char artifact[STAGE_LOG_NAME_MAX];
+
+	stage_log_name(container, artifact);
+	snprintf(name, LOG_NAME_MAX, "%s.log", container);
+	if (!reported || json_set_string(reported, "name", artifact) < 0)
+		return error_set(err, -ENOMEM, "out of memory");
+	return prepare_store(stage, reported, artifact, name, ret, err);
+}
+
+int save_sweep_log(const struct stage *stage, const char *container, struct error *err)
+{
+	_cleanup_json_ struct json_object *reported = json_new_object();
+	_cleanup_store_ struct store *store = NULL;
+	char name[LOG_NAME_MAX];
+	int r = open_log_store(stage, container, reported, name, &store, err);
+
+	return store ? sweep(store, false, err) : r;
 }
 
 int save_log(const struct stage *outer, const char *container, struct json_object **ret,
@@ -204,19 +249,16 @@ int save_log(const struct stage *outer, const char *container, struct json_objec
 	_cleanup_json_ struct json_object *reported = json_new_object();
 	_cleanup_source_ struct source source = { .fd = -1 };
 	_cleanup_store_ struct store *store = NULL;
-	char relative[SAVE_LOG_PATH_MAX], name[80], artifact[STAGE_LOG_NAME_MAX];
+	char relative[SAVE_LOG_PATH_MAX], name[LOG_NAME_MAX], artifact[STAGE_LOG_NAME_MAX];
 	int r;
 
 	save_log_path(container, relative);
-	snprintf(name, sizeof(name), "%s.log", container);
 	stage_log_name(container, artifact);
 	r = source_open_collected(stage, relative, &source, err);
 	if (r < 0)
 		return r;
 	ledger_expect(ledger_find(stage->ledger, LEDGER_OUTPUT, artifact), (int64_t)source.size);
-	if (!reported || json_set_string(reported, "name", artifact) < 0)
-		return error_set(err, -ENOMEM, "out of memory");
-	r = prepare_store(stage, reported, artifact, name, &store, err);
+	r = open_log_store(stage, container, reported, name, &store, err);
 	if (r == 0)
 		r = upload_file(stage, &source, store, name, err);
 	if (r < 0)

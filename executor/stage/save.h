@@ -35,6 +35,12 @@ int save_artifact(const struct stage *stage, const struct template_artifact *art
 int save_log(const struct stage *stage, const char *container, struct json_object **ret,
 	     struct error *err);
 
+/* What processes that have died since stage->store.lost_from_s began to upload of them is aborted: of an
+ * artifact or log that will not be saved. */
+int save_sweep(const struct stage *stage, const struct template_artifact *artifact,
+	       struct error *err);
+int save_sweep_log(const struct stage *stage, const char *container, struct error *err);
+
 /* Where that output is kept, below /var/run/argo. */
 #define SAVE_LOG_PATH_MAX 128
 void save_log_path(const char *container, char path[SAVE_LOG_PATH_MAX]);

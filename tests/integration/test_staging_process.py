@@ -196,6 +196,29 @@ def test_what_a_dead_one_has_begun_is_aborted(lab: Lab, proxy: FaultProxy) -> No
     assert len(begun) == 2 and len(completed) == 1 and completed | aborted == begun
 
 
+@pytest.mark.parametrize("large", ["file", "directory"])
+def test_what_the_last_one_has_begun_is_aborted(lab: Lab, proxy: FaultProxy, large: str) -> None:
+    """The artifact fails for good, in the middle of an upload in parts; no such upload stays."""
+    rule = proxy.faults.add(
+        verb="PUT", path="partNumber=2", action={"kind": "stall_request", "bytes": 1000}
+    )
+    file = "/v/l" if large == "file" else "/v/l/f"
+    script = f"mkdir -p $(dirname {file}); head -c {20 * MIB} /dev/urandom >{file}; echo x >/v/s"
+    step, key = saving(lab, proxy, script)
+    with step.runner() as runner:
+        runner.start()
+        pid = 0
+        for stalls in range(1, 5):
+            wait_until_seen(lambda: rule.fired >= stalls, "an upload")
+            pid = kill_next(runner, "wait", pid)
+        result = runner.wait(60)
+    assert_failure(result.containers["wait"], 64, "artifact large failed to save: the staging")
+    assert [a["name"] for a in step.outputs()["artifacts"]] == ["small"]
+    begun, completed, aborted = uploads(proxy)
+    assert len(begun) == 4 and completed == set() and aborted == begun
+    assert not [k for k in lab.s3.client().list_uploads(BUCKET).values() if k.startswith(key)]
+
+
 def uploads(proxy: FaultProxy) -> tuple[set[str], set[str], set[str]]:
     """The ids of uploads that parts were sent to, that were completed, and that were aborted."""
     requests = [(r["verb"], r["path"]) for r in proxy.requests() if "uploadId=" in r["path"]]
@@ -243,6 +266,21 @@ def test_a_role_takes_it_along(lab: Lab, proxy: FaultProxy) -> None:
         child = staging(runner, "init")
         assert child
         assert stop_and_time(runner, "init") < 2
+        assert not Path(f"/proc/{child}").exists()
+        assert runner.wait(30).containers["init"].exit_code == 143
+
+
+def test_a_role_ends_one_that_hangs(lab: Lab, proxy: FaultProxy) -> None:
+    """It does not hear that it is to end: its role (on a machine of its own, after 0.06 s) goes on."""
+    step, prefix = two_inputs(lab, proxy)
+    with step.only_init().runner() as runner:
+        runner.start()
+        wait_until_seen(lambda: asked(proxy, "GET", f"{prefix}/large") == 1, "a download")
+        child = staging(runner, "init")
+        os.kill(child, signal.SIGSTOP)
+        seconds = stop_and_time(runner, "init")
+        print(f"{seconds:.3f} s")
+        assert seconds < 2
         assert not Path(f"/proc/{child}").exists()
         assert runner.wait(30).containers["init"].exit_code == 143
 
