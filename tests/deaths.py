@@ -58,6 +58,7 @@ VOLUMES, OWNS = 15, 5
 SIZE = 256 << 10
 # Of each request: what is sent counts, not how long the store thinks about it.
 BYTES_PER_S = 4 << 20
+STEP = 16 << 10
 # After that many bytes: at most so much later.
 LATER_S = 0.02
 AT_ONCE = 4  # outputs on their way
@@ -71,8 +72,8 @@ class Outcome:
     """What a seed has come to, in bytes; has_died: the victim was still there."""
 
     seed: int
-    sent: int
     wanted: int
+    again: int  # of artifacts that were sent twice: what the store had got of them before
     has_died: bool
     lost: int  # artifacts whose reader was
 
@@ -200,7 +201,8 @@ class Run:
 
     def play(self) -> Outcome:
         with FaultProxy(self.table.lab.s3.address) as proxy:
-            proxy.faults.add(verb="PUT", action={"kind": "rate", "bytes_per_s": BYTES_PER_S})
+            rate = {"kind": "rate", "bytes_per_s": BYTES_PER_S, "step": STEP}
+            proxy.faults.add(verb="PUT", action=rate)
             pod = Pod(self.table, f"d-{self.victim}-{self.seed}", proxy, self.artifacts)
             wait = pod.start_wait()
             try:
@@ -217,7 +219,7 @@ class Run:
                 wait.kill()
                 wait.wait()
             lost = self._check(pod, code, proxy)
-            return Outcome(self.seed, proxy.uploaded(), self.total, has_died, lost)
+            return Outcome(self.seed, self.total, self._sent_again(proxy), has_died, lost)
 
     def _strike(self, wait: subprocess.Popen[bytes]) -> bool:
         return kill_wait(wait) if self.victim == "wait" else kill_staging(wait)
@@ -246,14 +248,24 @@ class Run:
         self._check_requests(proxy)
         return len(lost)
 
-    def _check_requests(self, proxy: FaultProxy) -> None:
-        """No more than what was on its way is sent again, and once."""
-        puts: dict[str, int] = {}
+    def _sent_again(self, proxy: FaultProxy) -> int:
+        sent: dict[str, list[int]] = {}
         for request in proxy.requests():
             if request["verb"] == "PUT":
-                puts[request["path"]] = puts.get(request["path"], 0) + 1
-        again = {path: count for path, count in puts.items() if count > 1}
-        assert len(again) <= AT_ONCE and set(again.values()) <= {2}, again
+                sent.setdefault(request["path"], []).append(request["request_bytes"])
+        return sum(sum(sizes[:-1]) for sizes in sent.values())
+
+    def _check_requests(self, proxy: FaultProxy) -> None:
+        """No more than what was on its way is sent again, and once."""
+        puts: dict[str, list[Any]] = {}
+        for request in proxy.requests():
+            # A connection that the store had closed is no upload.
+            if request["verb"] == "PUT" and request["request_bytes"] > 0:
+                answer = (request["status"], request["request_bytes"], request["time"])
+                puts.setdefault(request["path"], []).append(answer)
+        again = {path: answers for path, answers in puts.items() if len(answers) > 1}
+        assert len(again) <= AT_ONCE, again
+        assert all(len(answers) == 2 for answers in again.values()), again
 
 
 @in_room
@@ -271,7 +283,7 @@ def _play(lab: Lab, victim: str, seeds: list[int], out: int) -> None:
 
 
 # A room has a limit of its own; rooms mostly wait.
-SEEDS_PER_ROOM = 10
+SEEDS_PER_ROOM = 4
 ROOMS_PER_CPU = 2
 
 
@@ -315,8 +327,7 @@ def play(lab: Lab, victim: str, seeds: Iterable[int]) -> list[Outcome]:
 def sent_again(outcomes: list[Outcome]) -> float:
     """Of what was to be sent, that much was sent once more."""
     met = [outcome for outcome in outcomes if outcome.has_died]
-    wanted = sum(o.wanted - o.lost * SIZE for o in met)
-    return (sum(o.sent for o in met) - wanted) / wanted if met else 0.0
+    return sum(o.again for o in met) / sum(o.wanted for o in met) if met else 0.0
 
 
 def main() -> int:

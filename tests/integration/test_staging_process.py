@@ -95,6 +95,44 @@ def test_killed_while_it_saves(lab: Lab, proxy: FaultProxy, sent: int) -> None:
     assert [a["name"] for a in step.outputs()["artifacts"]] == ["large", "small"]
 
 
+def unanswered(lab: Lab, proxy: FaultProxy, before_death) -> tuple[Step, str]:
+    """`large` has arrived, its answer has not: BEFORE_DEATH(key), and the staging process dies."""
+    rule = proxy.faults.add(verb="PUT", path="/l", count=1, action={"kind": "stall"})
+    step, key = saving(lab, proxy)
+    with step.runner() as runner:
+        runner.start()
+        wait_until_seen(lambda: rule.fired == 1 and stored(lab, key).get("l") == 6 * MIB, "it")
+        before_death(f"{key}/l")
+        kill_next(runner, "wait", 0)
+        result = runner.wait(60)
+        content = Path(runner.volume_path("v"), "l").read_bytes()
+    assert_ok_result(result)
+    assert lab.get(f"{key}/l") == content
+    assert [a["name"] for a in step.outputs()["artifacts"]] == ["large", "small"]
+    return step, key
+
+
+def test_what_has_arrived_is_not_sent_again(lab: Lab, proxy: FaultProxy) -> None:
+    unanswered(lab, proxy, lambda key: None)
+    assert asked(proxy, "HEAD", "/l") == 1
+    assert asked(proxy, "PUT", "/l") == 1
+
+
+def test_what_is_there_instead_is_replaced(lab: Lab, proxy: FaultProxy) -> None:
+    """As large, and as new: somebody else's."""
+    another = os.urandom(6 * MIB)
+    unanswered(lab, proxy, lambda key: lab.s3.client().put(BUCKET, key, another))
+    assert asked(proxy, "PUT", "/l") == 2
+
+
+def test_who_may_not_look_sends_again(lab: Lab, proxy: FaultProxy) -> None:
+    """Credentials that only write."""
+    proxy.faults.add(verb="HEAD", action={"kind": "status", "status": 403})
+    unanswered(lab, proxy, lambda key: None)
+    assert asked(proxy, "HEAD", "/l") == 1
+    assert asked(proxy, "PUT", "/l") == 2
+
+
 def test_none_before_there_is_work(lab: Lab, proxy: FaultProxy) -> None:
     script = "touch /v/ready; while [ ! -e /v/go ]; do sleep 0.05; done; echo x >/v/l; echo s >/v/s"
     step, key = saving(lab, proxy, script)

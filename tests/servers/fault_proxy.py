@@ -47,8 +47,8 @@ FAULT_ACTIONS = {
     "status": {"status", "body", "headers", "drain"},
     # wait before the request goes to the server
     "delay": {"seconds"},
-    # both directions of this request, in bytes per second
-    "rate": {"bytes_per_s"},
+    # both directions of this request, in bytes per second; so many at a time (a tenth of that)
+    "rate": {"bytes_per_s", "step"},
     # close at once, without an answer and without asking the server
     "close": set(),
     # RST at once
@@ -300,11 +300,11 @@ class Connection:
         self._answered.wait()
 
     def _paced(self, pieces: Iterator[memoryview], action: dict[str, Any]) -> Iterator[memoryview]:
-        """The same bytes, no faster than a "rate" action allows: ten steps a second."""
+        """The same bytes, no faster than a "rate" action allows."""
         if action.get("kind") != "rate":
             yield from pieces
             return
-        step = max(1, action["bytes_per_s"] // 10)
+        step = action.get("step") or max(1, action["bytes_per_s"] // 10)
         for piece in pieces:
             for start in range(0, len(piece), step):
                 part = piece[start : start + step]

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.deaths import VICTIMS, Outcome, play, sent_again
+from tests.integration.test_deaths import SENT_AGAIN_MAX
 from tests.lab import ROOT, Lab
 
 DEATHS = int(os.environ.get("DEATHS", "1000"))
@@ -42,3 +43,4 @@ def test_killed_at_random_instants(lab: Lab, victim: str) -> None:
     died = sum(outcome.has_died for outcome in outcomes)
     print(f"{victim}: {died} deaths, {sum(outcome.lost for outcome in outcomes)} readers lost")
     assert died > DEATHS / 2
+    assert sent_again(outcomes) <= SENT_AGAIN_MAX

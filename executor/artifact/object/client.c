@@ -90,20 +90,28 @@ const char *object_describe(const struct object_client *client, const struct obj
 
 /* --- Judging an answer ------------------------------------------------------------------------ */
 
-bool object_follow_clock(int64_t *offset_s, const struct http_response *response)
+bool object_date_of(const struct http_response *response, const char *name, int64_t *ret_s)
 {
 	char header[64];
-	const char *date = http_response_header(response, "date", header, sizeof(header));
-	const char *end;
+	const char *date = http_response_header(response, name, header, sizeof(header));
+	const char *end = NULL;
 	struct tm tm = { 0 };
-	int64_t offset, change;
 
-	if (!date)
-		return false;
-	end = strptime(date, "%a, %d %b %Y %H:%M:%S GMT", &tm);
+	if (date)
+		end = strptime(date, "%a, %d %b %Y %H:%M:%S GMT", &tm);
 	if (!end || *end)
 		return false;
-	offset = (int64_t)timegm(&tm) - (int64_t)time(NULL);
+	*ret_s = (int64_t)timegm(&tm);
+	return true;
+}
+
+bool object_follow_clock(int64_t *offset_s, const struct http_response *response)
+{
+	int64_t date, offset, change;
+
+	if (!object_date_of(response, "date", &date))
+		return false;
+	offset = date - (int64_t)time(NULL);
 	change = offset - *offset_s;
 	if (change > -CLOCK_TOLERANCE_S && change < CLOCK_TOLERANCE_S)
 		return false;

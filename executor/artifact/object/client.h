@@ -69,6 +69,7 @@ struct object_client {
 	bool is_put_ready; /* prepare_put has succeeded */
 	bool is_list_v1; /* the server knows only the first version of listing */
 	bool is_batch_refused; /* the server deletes one object at a time */
+	bool is_blind; /* it does not let us look whether an object is there */
 	bool is_free; /* nobody is in make_ready or prepare_put */
 	struct crc64_table *crc; /* NULL = the protocol has no checksums */
 	unsigned checksum_failures;
@@ -142,6 +143,9 @@ void object_request_done(struct object_request *request);
 int object_check(struct object_client *client, const struct object_call *call,
 		 const struct http_response *response, struct retry *retry,
 		 struct object_failure *failure, struct error *err);
+
+/* The time in a header (RFC 9110, 5.6.7, as it is to be written), in seconds since 1970. False without. */
+bool object_date_of(const struct http_response *response, const char *name, int64_t *ret_s);
 
 /* True if the server's clock explains the refusal; then *offset_s leads from ours to it. */
 bool object_follow_clock(int64_t *offset_s, const struct http_response *response);

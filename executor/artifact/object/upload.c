@@ -3,6 +3,7 @@
 #include "executor/artifact/object/checksum.h"
 #include "executor/artifact/object/crc64.h"
 #include "executor/artifact/object/leftover.h"
+#include "executor/artifact/object/sums.h"
 #include "executor/base/cleanup.h"
 #include "executor/base/text.h"
 #include "executor/http/digest.h"
@@ -10,6 +11,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 
 /* 10,000 parts with the longest ETags, escaped. */
@@ -41,6 +43,65 @@ static struct store_part part_of(uint64_t size, const struct object_sums *sums)
 	return part;
 }
 
+static void tell_whole(struct whole *whole, const struct http_body *body,
+		       const struct object_sums *sums)
+{
+	struct store_part part = part_of(body->size, sums);
+
+	store_tell_stored(&whole->client->context, body->size);
+	store_tell_object(&whole->client->context, whole->etag, body->size, &part, 1);
+}
+
+/* The ETag that Amazon and most others give it, unless they encrypt it with a key of somebody's. */
+static bool expect_whole(const struct http_body *body, char etag[OBJECT_ETAG_MAX])
+{
+	uint8_t md5[DIGEST_MD5_BYTES];
+	char hex[2 * DIGEST_MD5_BYTES + 1];
+	int r = body->data ?
+			digest_of(DIGEST_MD5, body->data, (size_t)body->size, md5) :
+			digest_of_file(DIGEST_MD5, body->fd, body->offset, body->size, md5, NULL);
+
+	if (r == 0)
+		snprintf(etag, OBJECT_ETAG_MAX, "\"%s\"", digest_hex(md5, sizeof(md5), hex));
+	return r == 0;
+}
+
+/* Stored since a process before this one began with it. */
+static bool is_recent(const struct object_client *client, const struct http_response *response)
+{
+	int64_t since_s =
+		client->context.lost_from_s + client->clock_offset_s - OBJECT_CLOCK_DOUBT_S;
+	int64_t modified_s;
+
+	return object_date_of(response, "last-modified", &modified_s) && modified_s >= since_s;
+}
+
+/* What a process has sent before it died may have arrived, without anybody to be told: the kernel goes
+ * on sending what it was given. Size, time and ETag recognise it; the sums are filled then. */
+static bool is_whole_there(struct whole *whole, const char *key, const struct http_body *body,
+			   struct object_sums *sums)
+{
+	struct object_client *client = whole->client;
+	const struct object_call call = {
+		.operation = "look at", .method = "HEAD", .key = key, .is_best_effort = true
+	};
+	char expected[OBJECT_ETAG_MAX];
+	struct http_response response;
+	bool is_there;
+	int r;
+
+	if (client->context.lost_from_s == 0 || client->is_blind || body->size == 0)
+		return false;
+	r = object_perform(client, &call, &response, NULL, NULL);
+	client->is_blind = r < 0 && r != -ENOENT;
+	is_there = r == 0 && response.content_length == (int64_t)body->size &&
+		   is_recent(client, &response) &&
+		   http_response_header(&response, "etag", whole->etag, sizeof(whole->etag)) &&
+		   expect_whole(body, expected) && strcasecmp(whole->etag, expected) == 0;
+	http_response_done(&response);
+	return is_there && object_sums_of(client, body, sums, NULL) == 0;
+}
+
 int object_put_object(struct object_client *client, const char *key, const char *content_type,
 		      const struct http_body *body, struct error *err)
 {
@@ -58,16 +119,15 @@ int object_put_object(struct object_client *client, const char *key, const char 
 		.context = &whole,
 	};
 	struct http_response response;
-	int r = object_perform(client, &call, &response, NULL, err);
-	struct store_part part;
+	int r = 0;
 
-	http_response_done(&response);
-	if (r < 0)
-		return r;
-	part = part_of(body->size, &sums);
-	store_tell_stored(&client->context, body->size);
-	store_tell_object(&client->context, whole.etag, body->size, &part, 1);
-	return 0;
+	if (!is_whole_there(&whole, key, body, &sums)) {
+		r = object_perform(client, &call, &response, NULL, err);
+		http_response_done(&response);
+	}
+	if (r == 0)
+		tell_whole(&whole, body, &sums);
+	return r;
 }
 
 /* --- Multipart: begin, complete, abort ------------------------------------------------------- */
