@@ -412,6 +412,8 @@ int auxiliary_run(struct auxiliary *self, bool has_main_run)
 		if (!has_failed)
 			write_message(self, false);
 	}
+	if (self->errors.count == 0)
+		recording_remove(RECORDING_DIRECTORY, self->reporting.journal);
 	return has_failed ? ROLE_FAILED : ROLE_OK;
 }
 

@@ -94,6 +94,11 @@ int recording_open(const char *directory, const struct template *template,
 	return r;
 }
 
+void recording_remove(const char *directory, const struct journal *journal)
+{
+	journal_place_remove(directory, journal_descriptor(journal));
+}
+
 /* --- what an earlier process has left ----------------------------------------------------- */
 
 void recording_handed(struct journal *journal, const struct template *template, const char *path)

@@ -19,6 +19,9 @@ int recording_open(const char *directory, const struct template *template,
 		   const struct environment *environment, const struct log *log,
 		   struct journal **ret, bool *ret_was_there, struct error *err);
 
+/* All has gone well, and nobody will ask again: nothing of it is left in `directory`. */
+void recording_remove(const char *directory, const struct journal *journal);
+
 /* What main has handed over at that path is with this process alone. NULL is fine. */
 void recording_handed(struct journal *journal, const struct template *template, const char *path);
 

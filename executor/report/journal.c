@@ -353,6 +353,11 @@ int journal_health(const struct journal *journal, struct error *err)
 	return journal->failure < 0 ? error_errno(err, journal->failure, "write the journal") : 0;
 }
 
+int journal_descriptor(const struct journal *journal)
+{
+	return journal->fd;
+}
+
 bool journal_is_damaged(const struct journal *journal)
 {
 	return journal->is_damaged;

@@ -87,6 +87,9 @@ int journal_health(const struct journal *journal, struct error *err);
  * have been more than is known. A record that its writer has died over is no damage. */
 bool journal_is_damaged(const struct journal *journal);
 
+/* Of its file, or of its memory; lent. */
+int journal_descriptor(const struct journal *journal);
+
 size_t journal_count(const struct journal *journal);
 
 struct journal_entry {

@@ -110,3 +110,15 @@ int journal_place_open(const char *directory, struct error *err)
 	r = check_file(fd, directory, err);
 	return r < 0 ? r : TAKE_FD(fd);
 }
+
+void journal_place_remove(const char *directory, int fd)
+{
+	_cleanup_close_ int directory_fd =
+		open(directory, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	struct stat own, there;
+
+	if (directory_fd >= 0 && fstat(fd, &own) == 0 &&
+	    fstatat(directory_fd, JOURNAL_PLACE_NAME, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    own.st_dev == there.st_dev && own.st_ino == there.st_ino)
+		unlinkat(directory_fd, JOURNAL_PLACE_NAME, 0);
+}

@@ -22,5 +22,8 @@
  * another process has the journal, -EPERM if the file may be somebody else's. */
 int journal_place_open(const char *directory, struct error *err);
 
+/* Removes the file, if it is the one that is open as `fd`. */
+void journal_place_remove(const char *directory, int fd);
+
 /* The part of it that judges a text like /proc/self/mountinfo. */
 bool journal_place_is_private(const char *mountinfo, const char *directory);

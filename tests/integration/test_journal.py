@@ -73,8 +73,11 @@ class Scene:
             wait.wait()
 
     def count(self, path: str) -> int:
-        """Uploads of that object that were begun."""
-        return sum(r["verb"] == "PUT" and r["path"].endswith(path) for r in self.proxy.requests())
+        """Uploads of that object of which something came: connections may be closed before that."""
+        return sum(
+            r["verb"] == "PUT" and r["path"].endswith(path) and r["request_bytes"] > 0
+            for r in self.proxy.requests()
+        )
 
     def reported(self) -> list[str]:
         last = self.pod.history()[-1]
@@ -106,14 +109,23 @@ def test_another_one_goes_on(lab: Lab) -> None:
 
 
 @in_room
-def test_a_third_has_nothing_to_do(lab: Lab) -> None:
-    with scene(lab) as it:
-        it.first("/large")
-        it.second()
+def test_a_third_sends_nothing(lab: Lab) -> None:
+    """The second has failed, for what is lost, and left the journal; what is stored is reported as it was."""
+    with scene(lab, has_own=True) as it:
+        it.first("/own")
+        assert it.second()[0] == 64 and JOURNAL.exists()
         before = it.reported(), len(it.proxy.requests())
+        assert it.second()[0] == 64
+        assert before == (it.reported(), len(it.proxy.requests()))
+
+
+@in_room
+def test_nothing_is_left_of_it(lab: Lab) -> None:
+    """Nobody starts a container again that has ended well."""
+    with scene(lab) as it:
         code, log = it.second()
         it.assert_complete(code, log)
-        assert before == (it.reported(), len(it.proxy.requests()))
+        assert not JOURNAL.exists()
 
 
 @in_room
@@ -157,7 +169,7 @@ def flip(data: bytes, at: int) -> bytes:
     return data[:at] + bytes([data[at] ^ 0x10]) + data[at + 1 :]
 
 
-# What is done to the journal; may `small` be sent again; is it said that something is missing?
+# What is done to the journal; may `small` be sent again, unless it is seen in the store; is it said that something is missing?
 DAMAGES: dict[str, tuple[Callable[[bytes], bytes], bool, bool]] = {
     "empty": (lambda data: b"", True, False),
     "nonsense": (lambda data: os.urandom(len(data)), True, True),
@@ -183,9 +195,8 @@ def test_a_damaged_one(lab: Lab, name: str) -> None:
         JOURNAL.write_bytes(damage(JOURNAL.read_bytes()))
         code, log = it.second()
         it.assert_complete(code, log)
-        assert it.count("/small") == (2 if is_sent_again else 1), log
+        assert it.count("/small") <= (2 if is_sent_again else 1), log
         assert (NO_COUNT in log) == is_told, log
-        assert it.second()[0] == 0 and it.count("/small") == (2 if is_sent_again else 1)
 
 
 @in_room
