@@ -147,9 +147,11 @@ void reporting_begin(struct reporting *reporting)
 
 int reporting_resume(struct reporting *reporting, struct error *err)
 {
-	return reporting->is_resumed ?
-		       recording_resume(reporting->journal, &reporting->saving, err) :
-		       0;
+	if (!reporting->is_resumed)
+		return 0;
+	/* That one may have completed the report; there is more to come. */
+	task_result_reopen(reporting->result);
+	return recording_resume(reporting->journal, &reporting->saving, err);
 }
 
 void reporting_progress(struct reporting *reporting, const struct ledger_entry *entry)

@@ -69,7 +69,8 @@ void reporting_terminate(struct reporting *reporting);
 /* Main has ended: saving begins. */
 void reporting_begin(struct reporting *reporting);
 
-/* What an earlier process of this container has saved is taken over into `saving`. 0 or -ENOMEM. */
+/* What an earlier process of this container has saved is taken over into `saving`, and a report that it
+ * has completed is opened again. 0 or -ENOMEM. */
 int reporting_resume(struct reporting *reporting, struct error *err);
 
 /* Results and parameters are captured, or another artifact is settled. */

@@ -246,6 +246,15 @@ static void mark_sent(struct task_result *result, enum task_result_step step)
 		mark_stored(result, step);
 }
 
+/* It was opened again, and is final: a request that had been given up for lost has come late, perhaps
+ * that of a process which has died since. */
+static void keep_open(struct task_result *result, struct json_object *object)
+{
+	if (result->request != REQUEST_FINALIZE && !result->is_complete &&
+	    result->steps[TASK_RESULT_FINAL].state == STEP_STORED && result_body_is_final(object))
+		result_engine_set_state(result, TASK_RESULT_FINAL, STEP_WANTED);
+}
+
 static void on_success(struct task_result *result, struct json_object *object)
 {
 	if (result->log && result->failures > 0)
@@ -276,6 +285,7 @@ static void on_success(struct task_result *result, struct json_object *object)
 		mark_sent(result, TASK_RESULT_FINAL);
 		break;
 	}
+	keep_open(result, object);
 }
 
 /* The object is not as it was thought to be: true if `status` says so and the way on is clear. */

@@ -265,6 +265,28 @@ static void test_reopened_under_way(void **state)
 	fixture_end(&f);
 }
 
+/* The request that completed it was slow: it is carried out when it has been learned that it was not. */
+static void test_reopened_and_completed_late(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	begin(&f, { .kind = API_WORKS }, { .kind = API_LOSES_REQUEST_FOR_LATER });
+	task_result_want_placeholder(f.result);
+	fixture_settle(&f);
+	task_result_finalize(f.result);
+	task_result_reopen(f.result);
+	fixture_settle(&f);
+	fixture_set_outputs(&f, "{\"result\":\"a\"}");
+	fixture_settle(&f);
+	expect(&f, CREATED "}", PATCH_FINAL("1"), LEARNED, PATCH_OUTPUTS("1", "a"), LEARNED,
+	       PATCH_OUTPUTS("2", "a"),
+	       "PATCH " ITEM " {\"metadata\":{\"resourceVersion\":\"3\",\"labels\":{\"" LABEL_FINAL
+	       "\":\"false\"}}}");
+	fixture_expect_object(&f, "{\"result\":\"a\"}", "false");
+	fixture_end(&f);
+}
+
 static void test_freed_in_the_middle(void **state)
 {
 	struct fixture f;
@@ -295,6 +317,7 @@ int main(void)
 		cmocka_unit_test(test_endless_conflicts_get_pauses),
 		cmocka_unit_test(test_reopened),
 		cmocka_unit_test(test_reopened_under_way),
+		cmocka_unit_test(test_reopened_and_completed_late),
 		cmocka_unit_test(test_freed_in_the_middle),
 	};
 
