@@ -181,8 +181,15 @@ unit-tests: ## Build the unit tests, with sanitizers: build/san/tests/*
 else
 unit-tests: $(UNIT_TESTS)
 endif
+# The model of reporting has a clock and a connection of its own: tests/unit/report_model_world.c.
+$(OUT)/tests/test_report_model: private LDFLAGS_TEST := $(addprefix -Wl$(comma)--wrap=,clock_now_ms time \
+	event_timer_init event_timer_done event_timer_set event_timer_clear kube_client_loop kube_start kube_call_free)
+ifeq ($(SAN),)
+# There is no static cmocka.
+$(OUT)/tests/%: private LDFLAGS_VARIANT := -pie
+endif
 $(OUT)/tests/%: $(OBJ)/tests/unit/%.o $(UNIT_SUPPORT:%.c=$(OBJ)/%.o) $(LIBRARY_OBJECTS) $(OBJ)/flags
-	$(call link,$@,$(filter %.o,$^),$(LDLIBS) -lcmocka)
+	$(call link,$@,$(filter %.o,$^),$(LDLIBS) $(LDFLAGS_TEST) -lcmocka)
 
 # One program for all fuzz targets; which one it runs is its name. gcc's sanitizers replay the corpus.
 .PHONY: fuzz-targets fuzz-replay
@@ -225,7 +232,7 @@ lint: build/.setup-tests compile_commands.json $(DEPS)/stamp $(OBJ)/version.flag
 	@scripts/lint.sh
 check: build/.setup-tests ## Run every test; the last line is 'N passed, N failed, N skipped'
 	@scripts/check.sh
-soak: build/.setup-tests all probes ## Run the long counts
+soak: build/.setup-tests all probes build/tests/test_report_model ## Run the long counts
 	@scripts/soak.sh
 fuzz: build/.setup-tests fuzz-targets ## Fuzz one target: TARGET=control TIME=600 (seconds); docs/testing.md
 	@/usr/bin/python3 -m tests.fuzz $(if $(TIME),--time $(TIME)) $(or $(TARGET),$(error TARGET= one of: $(FUZZ_TARGETS)))

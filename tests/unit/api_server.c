@@ -32,8 +32,7 @@ struct api_server {
 	size_t count;
 	char *requests[API_REQUESTS_MAX];
 	char *headers[API_REQUESTS_MAX];
-	struct json_object *object;
-	int version;
+	struct api_object stored;
 	/* A request that was lost on the way and arrives after others. */
 	char *late_method, *late_body;
 	size_t late_at;
@@ -66,12 +65,12 @@ static int apply_member(const char *key, struct json_object *value, void *contex
 	return 0;
 }
 
-static void set_version(struct api_server *server)
+static void set_version(struct api_object *stored)
 {
 	char text[16];
 
-	snprintf(text, sizeof(text), "%d", ++server->version);
-	json_set_string(json_get(server->object, "metadata"), "resourceVersion", text);
+	snprintf(text, sizeof(text), "%d", ++stored->version);
+	json_set_string(json_get(stored->object, "metadata"), "resourceVersion", text);
 }
 
 static int refuse(int status, const char *reason, const char *message, struct buffer *answer)
@@ -83,40 +82,39 @@ static int refuse(int status, const char *reason, const char *message, struct bu
 	return status;
 }
 
-static int patch_object(struct api_server *server, struct json_object *patch, struct buffer *answer)
+static int patch_object(struct api_object *stored, struct json_object *patch, struct buffer *answer)
 {
 	const char *version = json_get_string(json_get(patch, "metadata"), "resourceVersion", NULL);
 	struct json_object *before;
 
-	if (!server->object)
+	if (!stored->object)
 		return refuse(404, "NotFound", "workflowtaskresults \\\"n\\\" not found", answer);
-	if (version && strtol(version, NULL, 10) != server->version)
+	if (version && strtol(version, NULL, 10) != stored->version)
 		return refuse(409, "Conflict", "the object has been modified", answer);
-	before = json_copy(server->object);
-	merge(server->object, patch);
-	if (!json_equal(before, server->object))
-		set_version(server);
+	before = json_copy(stored->object);
+	merge(stored->object, patch);
+	if (!json_equal(before, stored->object))
+		set_version(stored);
 	json_free(before);
-	json_print(server->object, answer, NULL);
+	json_print(stored->object, answer, NULL);
 	return 200;
 }
 
-/* Carries a request out as an API server would. Returns the HTTP status. */
-static int process(struct api_server *server, const char *method, const char *text, size_t size,
-		   struct buffer *answer)
+int api_object_process(struct api_object *stored, const char *method, const char *text, size_t size,
+		       struct buffer *answer)
 {
 	_cleanup_json_ struct json_object *body = NULL;
 
 	if (json_parse(text, size, "request", &body, NULL) < 0)
 		return refuse(400, "BadRequest", "not JSON", answer);
 	if (!strcmp(method, "PATCH"))
-		return patch_object(server, body, answer);
-	if (server->object)
+		return patch_object(stored, body, answer);
+	if (stored->object)
 		return refuse(409, "AlreadyExists", "workflowtaskresults \\\"n\\\" already exists",
 			      answer);
-	server->object = TAKE_PTR(body);
-	set_version(server);
-	json_print(server->object, answer, NULL);
+	stored->object = TAKE_PTR(body);
+	set_version(stored);
+	json_print(stored->object, answer, NULL);
 	return 201;
 }
 
@@ -124,10 +122,10 @@ static void other_writer(struct api_server *server, const char *text)
 {
 	_cleanup_json_ struct json_object *patch = NULL;
 
-	if (json_parse(text, strlen(text), "patch", &patch, NULL) < 0 || !server->object)
+	if (json_parse(text, strlen(text), "patch", &patch, NULL) < 0 || !server->stored.object)
 		return;
-	merge(server->object, patch);
-	set_version(server);
+	merge(server->stored.object, patch);
+	set_version(&server->stored);
 }
 
 static void record(struct api_server *server, const struct message *message)
@@ -156,8 +154,8 @@ static void answer_request(struct api_server *server, const struct message *mess
 	if (server->late_method && server->count > server->late_at) {
 		_cleanup_buffer_ struct buffer unseen = BUFFER_INIT(REQUEST_BYTES_MAX);
 
-		process(server, server->late_method, server->late_body, strlen(server->late_body),
-			&unseen);
+		api_object_process(&server->stored, server->late_method, server->late_body,
+				   strlen(server->late_body), &unseen);
 		free(TAKE_PTR(server->late_method));
 	}
 	switch (fault->kind) {
@@ -175,7 +173,7 @@ static void answer_request(struct api_server *server, const struct message *mess
 		other_writer(server, fault->body);
 		break;
 	case API_DELETES:
-		json_free(TAKE_PTR(server->object));
+		json_free(TAKE_PTR(server->stored.object));
 		break;
 	default:
 		break;
@@ -184,7 +182,8 @@ static void answer_request(struct api_server *server, const struct message *mess
 		status = fault->status;
 		buffer_append_string(&body, fault->body);
 	} else {
-		status = process(server, message->method, text, message->body_size, &body);
+		status = api_object_process(&server->stored, message->method, text,
+					    message->body_size, &body);
 	}
 	if (fault->kind == API_LOSES_ANSWER)
 		return;
@@ -286,7 +285,7 @@ void api_server_free(struct api_server *server)
 	}
 	free(server->late_method);
 	free(server->late_body);
-	json_free(server->object);
+	json_free(server->stored.object);
 	free(server);
 }
 
@@ -312,5 +311,5 @@ const char *api_server_headers(const struct api_server *server, size_t index)
 
 struct json_object *api_server_object(const struct api_server *server)
 {
-	return server->object;
+	return server->stored.object;
 }

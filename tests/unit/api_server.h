@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "executor/base/buffer.h"
 #include "executor/json/json.h"
 
 #include <stdbool.h>
@@ -30,6 +31,16 @@ struct api_fault {
 	const char *body;
 	const char *headers; /* "Name: value\r\n…", in place of the JSON content type */
 };
+
+/* What it keeps, without a server around it. */
+struct api_object {
+	struct json_object *object; /* NULL = there is none */
+	int version;
+};
+
+/* Carries a request out as an API server would. Returns the HTTP status; appends the body. */
+int api_object_process(struct api_object *stored, const char *method, const char *text, size_t size,
+		       struct buffer *answer);
 
 struct api_server;
 
