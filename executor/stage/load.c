@@ -316,6 +316,8 @@ static int load_one(const struct stage *stage, const struct template_artifact *a
 		r = set_permissions(&self, err);
 	if (r < 0)
 		return error_prefix(err, r, "artifact %s failed to load", artifact->name);
+	/* Who reads it in the log can rely on it, even if this process dies now. */
+	ledger_end(self.entry, LEDGER_DONE);
 	log_info(stage->log, "Loaded artifact", log_string("artifactName", artifact->name),
 		 log_string("path", self.place.target));
 	return 0;
@@ -335,8 +337,10 @@ static int load_or_skip(const struct stage *stage, const struct template_artifac
 				    "required artifact '%s' not supplied", artifact->name);
 	else
 		r = load_one(stage, artifact, err);
-	if (r == 0 || !artifact->is_optional || err->class != ERROR_NOT_FOUND) {
-		ledger_end(entry, r == 0 ? LEDGER_DONE : LEDGER_FAILED);
+	if (r == 0)
+		return 0;
+	if (!artifact->is_optional || err->class != ERROR_NOT_FOUND) {
+		ledger_end(entry, LEDGER_FAILED);
 		return r;
 	}
 	ledger_end(entry, LEDGER_ABSENT);
