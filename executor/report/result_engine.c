@@ -142,6 +142,13 @@ static enum request choose(const struct task_result *result)
 	return REQUEST_FINALIZE;
 }
 
+/* A request to open the object again had no answer, and may be carried out later than all others. */
+static bool may_reopen(const struct task_result *result)
+{
+	return result->reopening_version && result->version &&
+	       !strcmp(result->reopening_version, result->version);
+}
+
 /* A new object gets all that is known, also what an object that is gone had; a patch gets what is
  * missing. */
 static bool belongs(const struct task_result *result, enum request request,
@@ -167,7 +174,9 @@ static int make_body(struct task_result *result, enum request request)
 			       result_body_create(&result->identity, &fields, &result->body) :
 			       result_body_patch(result->version, &fields, &result->body);
 	case REQUEST_FINALIZE:
-		return result_body_finalize(result->version, result->is_complete, &result->body);
+		/* Once more what may come late: then, if not before, the object has another version. */
+		result->is_completing = result->is_complete && !may_reopen(result);
+		return result_body_finalize(result->version, result->is_completing, &result->body);
 	default:
 		buffer_reset(&result->body);
 		return buffer_append_string(&result->body, "{}");
@@ -227,6 +236,16 @@ static void forget_version(struct task_result *result)
 	result->is_version_known = false;
 }
 
+/* No answer tells whether the request was carried out, or ever will be. */
+static void doubt(struct task_result *result)
+{
+	if (result->request == REQUEST_FINALIZE && !result->is_completing) {
+		free(result->reopening_version);
+		result->reopening_version = TAKE_PTR(result->version);
+	}
+	forget_version(result);
+}
+
 static void learn_version(struct task_result *result, struct json_object *object)
 {
 	const char *version =
@@ -267,13 +286,17 @@ static void on_success(struct task_result *result, struct json_object *object)
 		result->last_error.code = 0;
 	}
 	learn_version(result, object);
+	/* Overtaken, or nothing to open. */
+	if (!may_reopen(result) || !result_body_is_final(object))
+		free(TAKE_PTR(result->reopening_version));
 	switch (result->request) {
 	case REQUEST_LEARN:
 		if (result_body_contains(json_get(object, "outputs"), result->outputs))
 			mark_stored(result, TASK_RESULT_OUTPUTS);
 		if (!strcmp(json_get_string(object, "progress", ""), result->progress))
 			mark_stored(result, TASK_RESULT_PROGRESS);
-		if (result_body_is_final(object) == result->is_complete)
+		if (result_body_is_final(object) == result->is_complete &&
+		    (!result->is_complete || !may_reopen(result)))
 			mark_stored(result, TASK_RESULT_FINAL);
 		break;
 	case REQUEST_CREATE:
@@ -282,7 +305,8 @@ static void on_success(struct task_result *result, struct json_object *object)
 		mark_sent(result, TASK_RESULT_PROGRESS);
 		break;
 	default:
-		mark_sent(result, TASK_RESULT_FINAL);
+		if (result->is_completing == result->is_complete)
+			mark_sent(result, TASK_RESULT_FINAL);
 		break;
 	}
 	keep_open(result, object);
@@ -333,7 +357,7 @@ static void on_answer(struct kube_call *call, struct json_object *object,
 		on_success(result, object);
 	} else if (error_is_retryable(&err)) {
 		if (status->is_outcome_unknown)
-			forget_version(result);
+			doubt(result);
 		result->failures++;
 		result->last_error = err;
 		start_pause(result, retry_after_ms);

@@ -36,6 +36,9 @@ struct task_result {
 	bool exists;
 	bool is_version_known;
 	char *version; /* NULL: the server names none */
+	/* Of the object that an answerless request to open it again was for: it may be carried out
+	 * as long as the object has that version. NULL = there is none. */
+	char *reopening_version;
 
 	/* What is wanted. */
 	struct step steps[TASK_RESULT_STEPS];
@@ -46,6 +49,7 @@ struct task_result {
 
 	/* What is under way. */
 	enum request request;
+	bool is_completing; /* what REQUEST_FINALIZE makes the label say */
 	struct kube_call *call;
 	struct buffer body;
 	struct event_timer pause, deadline;

@@ -68,6 +68,7 @@ void task_result_free(struct task_result *result)
 	buffer_done(&result->body);
 	json_free(result->outputs);
 	free(result->version);
+	free(result->reopening_version);
 	free(result->collection_path);
 	free(result->path);
 	free((char *)result->identity.namespace);

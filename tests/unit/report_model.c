@@ -334,6 +334,9 @@ static void put_result(struct key *key, const struct world *world)
 	bit(&bits, result->exists);
 	bit(&bits, result->is_version_known);
 	bit(&bits, result->is_complete);
+	bit(&bits, result->is_completing);
+	bit(&bits,
+	    world->reopening_version >= 0 && world->reopening_version == world->known_version);
 	bit(&bits, result->is_settled);
 	bit(&bits, result->is_pausing);
 	bit(&bits, world_is_armed(&result->pause));
@@ -345,6 +348,7 @@ static void put_result(struct key *key, const struct world *world)
 	put(key, bits.value);
 	put(key, (world->sent.is_there ? (uint32_t)result->request : 0) |
 			 age(world, world->known_version) << 8 |
+			 age(world, world->reopening_version) << 10 |
 			 (result->detours > 3 ? 3 : result->detours) << 16);
 	put(key, world->outputs);
 }

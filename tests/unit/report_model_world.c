@@ -7,6 +7,7 @@
 #include "tests/unit/text_pool.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -428,6 +429,20 @@ static struct json_object *parsed(uint32_t number)
 	return all.parsed[number];
 }
 
+static char *print_version(int64_t version)
+{
+	char *text = NULL;
+
+	if (version >= 0 && asprintf(&text, "%" PRId64, version) < 0)
+		abort();
+	return text;
+}
+
+static int64_t parse_version(const char *text)
+{
+	return text ? strtol(text, NULL, 10) : -1;
+}
+
 void world_wake(struct world *world)
 {
 	struct reporting *reporting = &world->reporting;
@@ -440,9 +455,8 @@ void world_wake(struct world *world)
 	world->result.call = world->sent.is_there ? CALL(world) : NULL;
 	if (world->outputs)
 		world->result.outputs = json_ref(parsed(world->outputs));
-	if (world->known_version >= 0 &&
-	    asprintf(&world->result.version, "%d", (int)world->known_version) < 0)
-		abort();
+	world->result.version = print_version(world->known_version);
+	world->result.reopening_version = print_version(world->reopening_version);
 }
 
 /* Whoever wants to tell it something; reading it back is what a restart does. */
@@ -493,6 +507,7 @@ static void forget_result(struct task_result *result)
 {
 	json_free(TAKE_PTR(result->outputs));
 	free(TAKE_PTR(result->version));
+	free(TAKE_PTR(result->reopening_version));
 	buffer_done(&result->body);
 }
 
@@ -507,7 +522,8 @@ void world_rest(struct world *world)
 		world->outputs = keep(result->outputs);
 	if (is_void(world, &world->late))
 		world->late.is_there = false;
-	world->known_version = result->version ? strtol(result->version, NULL, 10) : -1;
+	world->known_version = parse_version(result->version);
+	world->reopening_version = parse_version(result->reopening_version);
 	forget_result(result);
 	all.awake = NULL;
 }
@@ -698,7 +714,7 @@ struct world *world_new(void)
 	struct world *world = calloc(1, sizeof(*world));
 
 	assert_non_null(world);
-	world->known_version = -1;
+	world->known_version = world->reopening_version = -1;
 	return world;
 }
 

@@ -28,7 +28,7 @@ struct world {
 	struct task_result result;
 	struct saving_item items[MODEL_ITEMS];
 	uint32_t outputs; /* result.outputs; 0 = none */
-	int64_t known_version; /* result.version */
+	int64_t known_version, reopening_version; /* result.version and so on */
 	bool is_closed; /* as noted in `closed` */
 
 	/* The file; what it says to one who reads it. */

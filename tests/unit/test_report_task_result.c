@@ -265,6 +265,10 @@ static void test_reopened_under_way(void **state)
 	fixture_end(&f);
 }
 
+#define PATCH_OPEN(version) \
+	"PATCH " ITEM " {\"metadata\":{\"resourceVersion\":\"" version \
+	"\",\"labels\":{\"" LABEL_FINAL "\":\"false\"}}}"
+
 /* The request that completed it was slow: it is carried out when it has been learned that it was not. */
 static void test_reopened_and_completed_late(void **state)
 {
@@ -280,10 +284,45 @@ static void test_reopened_and_completed_late(void **state)
 	fixture_set_outputs(&f, "{\"result\":\"a\"}");
 	fixture_settle(&f);
 	expect(&f, CREATED "}", PATCH_FINAL("1"), LEARNED, PATCH_OUTPUTS("1", "a"), LEARNED,
-	       PATCH_OUTPUTS("2", "a"),
-	       "PATCH " ITEM " {\"metadata\":{\"resourceVersion\":\"3\",\"labels\":{\"" LABEL_FINAL
-	       "\":\"false\"}}}");
+	       PATCH_OUTPUTS("2", "a"), PATCH_OPEN("3"));
 	fixture_expect_object(&f, "{\"result\":\"a\"}", "false");
+	fixture_end(&f);
+}
+
+/* The request that opens it again is slow: completed once more meanwhile, it must not come last. */
+static void test_completed_and_reopened_late(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	begin(&f, { .kind = API_WORKS }, { .kind = API_WORKS },
+	      { .kind = API_LOSES_REQUEST_FOR_LATER });
+	fixture_set_outputs(&f, "{}");
+	task_result_finalize(f.result);
+	fixture_settle(&f);
+	task_result_reopen(f.result);
+	task_result_finalize(f.result);
+	fixture_settle(&f);
+	expect(&f, CREATED ",\"outputs\":{}}", PATCH_FINAL("1"), PATCH_OPEN("2"), LEARNED,
+	       PATCH_OPEN("2"), LEARNED, PATCH_FINAL("3"));
+	fixture_expect_object(&f, "{}", "true");
+	fixture_end(&f);
+}
+
+/* Slow, and then not needed: it was open. */
+static void test_completed_after_a_lost_reopening(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	begin(&f, { .kind = API_WORKS }, { .kind = API_RESETS });
+	fixture_set_outputs(&f, "{}");
+	fixture_settle(&f);
+	task_result_reopen(f.result);
+	task_result_finalize(f.result);
+	fixture_settle(&f);
+	expect(&f, CREATED ",\"outputs\":{}}", PATCH_OPEN("1"), LEARNED, PATCH_FINAL("1"));
+	fixture_expect_object(&f, "{}", "true");
 	fixture_end(&f);
 }
 
@@ -318,6 +357,8 @@ int main(void)
 		cmocka_unit_test(test_reopened),
 		cmocka_unit_test(test_reopened_under_way),
 		cmocka_unit_test(test_reopened_and_completed_late),
+		cmocka_unit_test(test_completed_and_reopened_late),
+		cmocka_unit_test(test_completed_after_a_lost_reopening),
 		cmocka_unit_test(test_freed_in_the_middle),
 	};
 
