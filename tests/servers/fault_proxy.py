@@ -347,10 +347,14 @@ class Connection:
             old = fields["content-length"]
             new = str(int(old) + action.get("delta", 1))
             head = head.replace(f": {old}\r\n".encode(), f": {new}\r\n".encode(), 1)
+        # Swift sends the body of an error although nobody may (RFC 9110, 9.3.2): what follows is lost.
+        is_last = record.verb == "HEAD" and status >= 400
+        if is_last:
+            head = head.removesuffix(b"\r\n") + b"Connection: close\r\n\r\n"
         if kind != "lost":
             self._client.sendall(head)
         self._send_body(self._paced(reader.body(framing), action), record, action)
-        if kind in ("lost", "wrong_length") or framing == UNTIL_CLOSE:
+        if kind in ("lost", "wrong_length") or framing == UNTIL_CLOSE or is_last:
             raise Cut(kind == "lost")
 
     def _send_body(
