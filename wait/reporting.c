@@ -150,7 +150,7 @@ int reporting_resume(struct reporting *reporting, struct error *err)
 	if (!reporting->is_resumed)
 		return 0;
 	/* That one may have completed the report; there is more to come. */
-	task_result_reopen(reporting->result);
+	task_result_take_over(reporting->result);
 	return recording_resume(reporting->journal, &reporting->saving, err);
 }
 

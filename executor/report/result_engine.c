@@ -256,6 +256,11 @@ static void learn_version(struct task_result *result, struct json_object *object
 	result->is_version_known = true;
 	result->exists = true;
 	mark_stored(result, TASK_RESULT_PLACEHOLDER);
+	if (result->is_inherited && version) {
+		free(result->reopening_version);
+		result->reopening_version = strdup(version);
+	}
+	result->is_inherited = false;
 }
 
 static void mark_sent(struct task_result *result, enum task_result_step step)

@@ -39,6 +39,7 @@ struct task_result {
 	/* Of the object that an answerless request to open it again was for: it may be carried out
 	 * as long as the object has that version. NULL = there is none. */
 	char *reopening_version;
+	bool is_inherited; /* not seen yet: a process before this one may have sent such a request */
 
 	/* What is wanted. */
 	struct step steps[TASK_RESULT_STEPS];

@@ -143,6 +143,12 @@ void task_result_reopen(struct task_result *result)
 	want(result, TASK_RESULT_FINAL);
 }
 
+void task_result_take_over(struct task_result *result)
+{
+	result->is_inherited = true;
+	task_result_reopen(result);
+}
+
 void task_result_set_deadline(struct task_result *result, int64_t at_ms)
 {
 	int64_t left_ms = at_ms - clock_now_ms();

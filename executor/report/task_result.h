@@ -85,6 +85,8 @@ void task_result_finalize(struct task_result *result);
 
 /* It was finalized too early: the label shall be false again, until task_result_finalize(). */
 void task_result_reopen(struct task_result *result);
+/* The same for an object that an earlier process has written, whose last requests may still be under way. */
+void task_result_take_over(struct task_result *result);
 
 /* From at_ms (clock_now_ms) on, nothing is sent any more, and what is not stored has failed; pauses
  * until then get shorter. 0 = no deadline. */

@@ -335,6 +335,7 @@ static void put_result(struct key *key, const struct world *world)
 	bit(&bits, result->is_version_known);
 	bit(&bits, result->is_complete);
 	bit(&bits, result->is_completing);
+	bit(&bits, result->is_inherited);
 	bit(&bits,
 	    world->reopening_version >= 0 && world->reopening_version == world->known_version);
 	bit(&bits, result->is_settled);

@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-void fixture_begin(struct fixture *f, const struct api_fault *faults, size_t count)
+void fixture_restart(struct fixture *f)
 {
 	struct task_result_identity identity = {
 		.namespace = "argo",
@@ -19,6 +19,15 @@ void fixture_begin(struct fixture *f, const struct api_fault *faults, size_t cou
 		.workflow_uid = "uid-1",
 		.first_pause_ms = 1,
 	};
+	struct error err = ERROR_NONE;
+
+	task_result_free(f->result);
+	f->result = task_result_new(f->client, &identity, &f->log, &err);
+	assert_non_null(f->result);
+}
+
+void fixture_begin(struct fixture *f, const struct api_fault *faults, size_t count)
+{
 	struct error err = ERROR_NONE;
 
 	*f = (struct fixture){ .log = { .fd = memfd_create("log", MFD_CLOEXEC),
@@ -32,8 +41,7 @@ void fixture_begin(struct fixture *f, const struct api_fault *faults, size_t cou
 					  .namespace = strdup("argo"),
 					  .token = strdup("secret") };
 	f->client = kube_client_new(f->http, &f->config, NULL);
-	f->result = task_result_new(f->client, &identity, &f->log, &err);
-	assert_non_null(f->result);
+	fixture_restart(f);
 }
 
 void fixture_end(struct fixture *f)

@@ -37,6 +37,9 @@ struct fixture {
 void fixture_begin(struct fixture *f, const struct api_fault *faults, size_t count);
 void fixture_end(struct fixture *f);
 
+/* The process dies, and another one knows nothing. */
+void fixture_restart(struct fixture *f);
+
 /* Starts with one fault per request, in order; further requests work. */
 #define begin(f, ...) \
 	fixture_begin( \

@@ -309,6 +309,27 @@ static void test_completed_and_reopened_late(void **state)
 	fixture_end(&f);
 }
 
+/* The same, if the slow request is that of a process that has died: nobody knows of it. */
+static void test_taken_over(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	begin(&f);
+	fixture_set_outputs(&f, "{}");
+	task_result_finalize(f.result);
+	fixture_settle(&f);
+	fixture_restart(&f);
+	task_result_want_placeholder(f.result);
+	task_result_take_over(f.result);
+	task_result_finalize(f.result);
+	fixture_settle(&f);
+	expect(&f, CREATED ",\"outputs\":{}}", PATCH_FINAL("1"), CREATED "}", LEARNED,
+	       PATCH_OPEN("2"), PATCH_FINAL("3"));
+	fixture_expect_object(&f, "{}", "true");
+	fixture_end(&f);
+}
+
 /* Slow, and then not needed: it was open. */
 static void test_completed_after_a_lost_reopening(void **state)
 {
@@ -358,6 +379,7 @@ int main(void)
 		cmocka_unit_test(test_reopened_under_way),
 		cmocka_unit_test(test_reopened_and_completed_late),
 		cmocka_unit_test(test_completed_and_reopened_late),
+		cmocka_unit_test(test_taken_over),
 		cmocka_unit_test(test_completed_after_a_lost_reopening),
 		cmocka_unit_test(test_freed_in_the_middle),
 	};
