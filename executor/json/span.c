@@ -4,6 +4,7 @@
 #include "executor/json/strict.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Of a document that has not been checked for structure yet; its characters have. */
@@ -267,9 +268,14 @@ char *json_span_string(struct json_span span, const char *fallback)
 {
 	_cleanup_json_ struct json_object *value = NULL;
 	const char *text;
+	char *copy;
 
-	if (span.text && *span.text == '"' && !memchr(span.text, '\\', span.size))
-		return strndup(span.text + 1, span.size - 2);
+	if (span.text && *span.text == '"' && !memchr(span.text, '\\', span.size)) {
+		copy = malloc(span.size - 1);
+		if (copy)
+			*(char *)mempcpy(copy, span.text + 1, span.size - 2) = '\0';
+		return copy;
+	}
 	if (json_span_parse(span, "string", &value, NULL) < 0)
 		return NULL;
 	text = json_string(value, NULL);
