@@ -184,6 +184,9 @@ endif
 # The model of reporting has a clock and a connection of its own: tests/unit/report_model_world.c.
 $(OUT)/tests/test_report_model: private LDFLAGS_TEST := $(addprefix -Wl$(comma)--wrap=,clock_now_ms time \
 	event_timer_init event_timer_done event_timer_set event_timer_clear kube_client_loop kube_start kube_call_free)
+# Uploads of many parts are of no bytes: tests/unit/test_object_parts.c answers itself.
+$(OUT)/tests/test_object_parts: private LDFLAGS_TEST := $(addprefix -Wl$(comma)--wrap=,http_start http_transfer_free \
+	http_perform object_sums_of)
 ifeq ($(SAN),)
 # There is no static cmocka.
 $(OUT)/tests/%: private LDFLAGS_VARIANT := -pie

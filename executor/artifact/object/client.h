@@ -69,6 +69,7 @@ struct object_client {
 	bool is_put_ready; /* prepare_put has succeeded */
 	bool is_list_v1; /* the server knows only the first version of listing */
 	bool is_batch_refused; /* the server deletes one object at a time */
+	bool has_few_parts; /* it takes no more than OBJECT_PARTS_FEW of an upload */
 	bool is_blind; /* it does not let us look whether an object is there */
 	bool is_free; /* nobody is in make_ready or prepare_put */
 	struct crc64_table *crc; /* NULL = the protocol has no checksums */

@@ -64,10 +64,16 @@ static void fail_attempt(struct object_part *part)
 static int judge_stored(struct object_part *part, const struct http_response *response)
 {
 	struct object_client *client = part->upload->client;
+	struct object_failure failure;
 	struct object_stored *stored;
 	char etag[OBJECT_ETAG_MAX];
-	int r = object_check(client, &part->call, response, &part->retry, NULL, &part->error);
+	int r = object_check(client, &part->call, response, &part->retry, &failure, &part->error);
 
+	part->is_beyond_few = r < 0 &&
+			      object_upload_is_beyond_few(part->number, failure.error.code);
+	if (part->is_beyond_few)
+		error_append(&part->error, "; perhaps it takes no more than %d parts",
+			     OBJECT_PARTS_FEW);
 	if (r < 0)
 		return r;
 	if (!http_response_header(response, "etag", etag, sizeof(etag)) || etag[0] == '\0')
@@ -221,6 +227,7 @@ void object_part_start(struct object_part *part, struct object_upload *upload, u
 	};
 	part->is_busy = true;
 	part->is_summed = false;
+	part->is_beyond_few = false;
 	part->cuts = 0;
 	object_describe(client, &part->call, part->description);
 	object_retry_begin(client, &part->call, &part->retry);

@@ -55,13 +55,30 @@ static uint64_t wanted_part_bytes(const char *name, uint64_t size, const struct 
 	return 0;
 }
 
+/* With which so many parts hold the file, in whole MiB. */
+static uint64_t least_part(uint64_t size, unsigned parts)
+{
+	uint64_t unit = parts * OBJECT_MIB;
+
+	return (size / unit + (size % unit > 0)) * OBJECT_MIB;
+}
+
+bool object_file_plan_few(struct object_file_plan *plan, uint64_t size)
+{
+	uint64_t least = least_part(size, OBJECT_PARTS_FEW);
+
+	if (least > OBJECT_PART_BYTES_MAX)
+		return false;
+	if (plan->part_bytes < least)
+		plan->part_bytes = least;
+	plan->parts_max = OBJECT_PARTS_FEW;
+	return true;
+}
+
 int object_file_plan(struct object_file_plan *plan, const struct object_protocol *protocol,
 		     uint64_t size, const struct log *log, struct error *err)
 {
-	/* The least size with which OBJECT_PARTS_MAX parts hold the file, in whole MiB. */
-	uint64_t unit = OBJECT_PARTS_MAX * OBJECT_MIB;
-	uint64_t least = (size / unit + (size % unit > 0)) * OBJECT_MIB;
-	uint64_t wanted;
+	uint64_t least = least_part(size, OBJECT_PARTS_MAX), wanted;
 
 	if (least > OBJECT_PART_BYTES_MAX)
 		return error_set(err, -EFBIG, "%" PRIu64 " bytes are more than an object can hold",
@@ -71,6 +88,7 @@ int object_file_plan(struct object_file_plan *plan, const struct object_protocol
 		wanted = OBJECT_FILE_PART_BYTES;
 	plan->part_bytes = wanted < least ? least : wanted;
 	plan->threads = wanted_threads(protocol->threads_variable, log);
+	plan->parts_max = OBJECT_PARTS_MAX;
 	return 0;
 }
 
@@ -87,13 +105,14 @@ struct file_upload {
 	bool is_unsteady; /* a connection was cut: parts are small from now on */
 	bool is_cut; /* too often: what is under way is sent anew in small parts */
 	bool is_done;
+	bool is_beyond_few; /* the server takes fewer parts */
 	struct error error; /* the first one */
 };
 
 /* The least with which the parts suffice. */
 static uint64_t small_part(const struct file_upload *self)
 {
-	uint64_t left = self->size - self->sent, count = OBJECT_PARTS_MAX - self->number;
+	uint64_t left = self->size - self->sent, count = self->plan.parts_max - self->number;
 	uint64_t least = count > 0 ? (left + count - 1) / count : left;
 
 	return least > OBJECT_PART_BYTES_MIN ? least : OBJECT_PART_BYTES_MIN;
@@ -124,10 +143,12 @@ static void on_part(struct object_part *part)
 	self->busy--;
 	for (unsigned i = 0; i < self->part_count; i++)
 		self->is_unsteady |= self->parts[i].cuts > 0;
-	if (part->error.code != 0 && object_part_is_cut(part))
+	if (part->error.code != 0 && object_part_is_cut(part)) {
 		self->is_cut = true;
-	else if (part->error.code != 0 && self->error.code == 0)
+	} else if (part->error.code != 0 && self->error.code == 0) {
 		self->error = part->error;
+		self->is_beyond_few = part->is_beyond_few;
+	}
 	if (self->error.code == 0 && !self->is_cut && self->sent < self->size)
 		send_next(self, part);
 	/* The others need not go on for nothing. */
@@ -206,7 +227,9 @@ static int upload_file(struct object_client *client, const char *key, const char
 	*ret_is_gone = false;
 	if (r == 0)
 		r = send_parts(self, client->context.loop, err);
-	if (r == 0)
+	if (r < 0)
+		*ret_is_gone = self->is_beyond_few;
+	else
 		r = object_upload_complete(&self->upload, ret_is_gone, err);
 	for (unsigned i = 0; i < self->part_count; i++)
 		object_part_done(&self->parts[i]);
@@ -229,12 +252,19 @@ int object_put_file(struct object_client *client, const char *key, const char *c
 		whole = (struct http_body){ .data = "" };
 	if (size <= plan.part_bytes)
 		return object_put_object(client, key, content_type, &whole, err);
-	/* Somebody else may have ended the upload, by a lifecycle rule for instance. */
+	if (client->has_few_parts)
+		object_file_plan_few(&plan, size);
+	/* Somebody else may have ended the upload, by a lifecycle rule for instance; or the server takes
+	 * fewer parts than Amazon. */
 	for (int tries = 0; tries < 2; tries++) {
 		struct file_upload self = { .plan = plan, .fd = fd, .size = size };
 
 		r = upload_file(client, key, content_type, &self, &is_gone, err);
 		if (!is_gone)
+			break;
+		client->has_few_parts |= self.is_beyond_few;
+		if (self.number > OBJECT_PARTS_FEW && !object_file_plan_few(&plan, size) &&
+		    self.is_beyond_few)
 			break;
 	}
 	return r;

@@ -10,6 +10,7 @@
 struct object_file_plan {
 	uint64_t part_bytes;
 	unsigned threads; /* parts on their way at the same time */
+	unsigned parts_max;
 };
 
 /* What the protocol's variables say rules: the part size in MiB (5 to 5120, and not more than the
@@ -18,6 +19,9 @@ struct object_file_plan {
 #define OBJECT_THREADS_MAX 64
 int object_file_plan(struct object_file_plan *plan, const struct object_protocol *protocol,
 		     uint64_t size, const struct log *log, struct error *err);
+
+/* Changes the plan to no more than OBJECT_PARTS_FEW parts; false if these do not hold the file. */
+bool object_file_plan_few(struct object_file_plan *plan, uint64_t size);
 
 int object_put_file(struct object_client *client, const char *key, const char *content_type, int fd,
 		    uint64_t size, struct error *err);

@@ -299,6 +299,12 @@ void object_upload_drop(struct object_upload *upload, unsigned number)
 		upload->count = number - 1;
 }
 
+bool object_upload_is_beyond_few(unsigned number, const char *code)
+{
+	return number > OBJECT_PARTS_FEW &&
+	       (strcmp(code, "InvalidArgument") == 0 || strcmp(code, "InvalidPart") == 0);
+}
+
 int object_upload_complete(struct object_upload *upload, bool *ret_is_gone, struct error *err)
 {
 	const struct object_query query[] = { { "uploadId", upload->id }, { NULL, NULL } };
@@ -329,7 +335,8 @@ int object_upload_complete(struct object_upload *upload, bool *ret_is_gone, stru
 		r = 0;
 	if (r < 0)
 		*ret_is_gone = strcmp(code, "NoSuchUpload") == 0 ||
-			       strcmp(code, "InvalidPart") == 0;
+			       strcmp(code, "InvalidPart") == 0 ||
+			       object_upload_is_beyond_few(upload->count, code);
 	else
 		tell_object(upload);
 	return r;

@@ -13,6 +13,8 @@
 
 #define OBJECT_MIB ((uint64_t)1024 * 1024)
 #define OBJECT_PARTS_MAX 10000
+/* As many as some servers take that are like Amazon's but for this. */
+#define OBJECT_PARTS_FEW 1000
 #define OBJECT_PART_BYTES_MIN (5 * OBJECT_MIB)
 #define OBJECT_PART_BYTES_MAX (5 * 1024 * OBJECT_MIB)
 /* Longest ETag kept; Amazon's have 34 characters. */
@@ -46,8 +48,11 @@ void object_upload_drop(struct object_upload *upload, unsigned number);
 int object_upload_begin(struct object_upload *upload, struct object_client *client, const char *key,
 			const char *content_type, struct error *err);
 
+/* True if an answer's code may mean that numbers up to this one are too many for the server. */
+bool object_upload_is_beyond_few(unsigned number, const char *code);
+
 /* The object exists if this returns 0. Otherwise *ret_is_gone says that the server does not know
- * the upload or one of its parts (any more): it can only be started over. */
+ * the upload or one of its parts (any more), or takes fewer parts: it can only be started over. */
 int object_upload_complete(struct object_upload *upload, bool *ret_is_gone, struct error *err);
 
 /* Aborts it unless it was completed, with one attempt of at most OBJECT_ABORT_MS, cancelled or not, and
@@ -66,6 +71,7 @@ struct object_part {
 	 * through. 0 = never. */
 	unsigned cuts_max;
 	unsigned cuts;
+	bool is_beyond_few; /* the server refuses parts with numbers above OBJECT_PARTS_FEW */
 
 	unsigned number;
 	char number_text[16];
