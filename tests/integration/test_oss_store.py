@@ -119,6 +119,28 @@ def test_unfinished_stream_leaves_nothing(store: Store, oss: OssServer, tmp_path
     assert not oss.objects(BUCKET) and not oss.store.buckets[BUCKET].uploads
 
 
+@pytest.mark.parametrize(
+    ("found", "requests"),
+    [("ours", "HEAD"), ("nothing", "HEAD PUT"), ("other", "HEAD PUT"), ("old", "HEAD PUT"), ("refused", "HEAD PUT")],
+)
+def test_what_a_dead_process_has_stored(
+    store: Store, oss: OssServer, tmp_path: Path, found: str, requests: str
+) -> None:
+    """Is not sent again, if it is what this one would send."""
+    data = make_file(tmp_path / "in", 1000)
+    if found != "nothing":
+        oss.put(BUCKET, "key", bytes(1000) if found == "other" else data)
+    if found == "old":
+        oss.objects(BUCKET)["key"].modified -= 86400
+    if found == "refused":
+        oss.faults.add(verb="HEAD", count=1, action={"kind": "error", "status": 403, "code": "AccessDenied"})
+    store.env["LOST_FROM"] = str(int(time.time()) - 60)
+    result = store.good("key", "put-file", tmp_path / "in", "x", "")
+    assert [request.method for request in oss.requests()] == requests.split()
+    assert oss.objects(BUCKET)["key"].data == data
+    assert result.out.startswith(f"stored 1000 {oss.objects(BUCKET)['key'].etag} ")
+
+
 def test_missing_object(store: Store, oss: OssServer, tmp_path: Path) -> None:
     """At once, unlike Argo's, which tries for half a minute and fails then."""
     result = store.bad("none", "get", tmp_path / "out")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from xml.etree import ElementTree
@@ -172,6 +173,7 @@ def _crc(item: Object, request: Request) -> str:
 def _object_headers(item: Object, request: Request) -> dict[str, str]:
     return {
         "ETag": item.etag,
+        "Last-Modified": formatdate(item.modified, usegmt=True),
         "Content-Type": item.content_type,
         "x-oss-object-type": item.kind,
         "x-oss-hash-crc64ecma": _crc(item, request),

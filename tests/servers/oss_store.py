@@ -6,6 +6,7 @@ import ctypes
 import hashlib
 import itertools
 import threading
+import time
 from dataclasses import dataclass, field
 
 LIBLZMA = ctypes.CDLL("liblzma.so.5")
@@ -53,6 +54,7 @@ class Object:
     content_type: str = "application/octet-stream"
     kind: str = "Normal"
     _crc: int | None = None
+    modified: float = field(default_factory=time.time)
 
     @property
     def crc(self) -> int:

@@ -16,6 +16,8 @@
  *
  * STALL_MS in the environment is how long a transfer may move no byte.
  *
+ * LOST_FROM is when a process began (seconds since 1970) that has died and that this one goes on for.
+ *
  * Prints "stored SIZE ETAG CHECKSUM" of an upload and "seconds N cpu N peak_kib N", and exits 0, or
  * prints "CLASS: MESSAGE" to stderr and exits 1.
  */
@@ -55,7 +57,7 @@ struct bench {
 static int bench_open(struct bench *bench, const char *type, const char *location_text,
 		      const char *secrets, struct error *err)
 {
-	const char *stall = getenv("STALL_MS");
+	const char *stall = getenv("STALL_MS"), *lost = getenv("LOST_FROM");
 	const struct http_client_options options = {
 		.user_agent = "test", .stall_timeout_ms = stall ? strtol(stall, NULL, 10) : 0
 	};
@@ -76,6 +78,7 @@ static int bench_open(struct bench *bench, const char *type, const char *locatio
 		.stored = &bench->stored,
 		.log = &bench->log,
 		.secret_directory = secrets,
+		.lost_from_s = lost ? strtol(lost, NULL, 10) : 0,
 		.cache = store_cache_new(),
 	};
 	r = json_parse(location_text, strlen(location_text), "location", &bench->location, err);
