@@ -530,6 +530,7 @@ def test_unasked_part_of_an_object(tmp_path):
         (error(403, "AccessDenied", Region="ap-1"), ["us-east-1", "ap-1"]),
         (error(400, "AuthorizationHeaderMalformed", Region="ap-1"), ["us-east-1", "ap-1"]),
         (error(501, "NotImplemented"), ["us-east-1", "us-east-1"]),
+        ((501, {"Server": "cloudflare"}, error(501, "NotImplemented")[2]), ["us-east-1", "us-east-1"]),
         ((501, {"Server": "AmazonSnowball"}, error(501, "NotImplemented")[2]), ["us-east-1", "snowball"]),
         ((403, {"x-amz-bucket-region": "ap-1"}, error(403, "AccessDenied")[2]), ["us-east-1", "ap-1"]),
     ],

@@ -28,6 +28,8 @@ static void test_codes(void **state)
 		{ "RequestTimeout", 400, ERROR_TRANSIENT },
 		{ "InternalError", 200, ERROR_TRANSIENT },
 		{ "OperationAborted", 409, ERROR_TRANSIENT },
+		{ "PriorRequestNotComplete", 400, ERROR_TRANSIENT },
+		{ "BandwidthLimitExceeded", 400, ERROR_THROTTLED },
 		{ "SlowDown", 503, ERROR_THROTTLED },
 		{ "SlowDown", 200, ERROR_THROTTLED },
 		{ "LimitExceededException", 400, ERROR_THROTTLED },
