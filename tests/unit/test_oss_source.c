@@ -1,4 +1,5 @@
 #include "executor/artifact/oss/source.h"
+#include "executor/artifact/oss/sts.h"
 #include "tests/unit/scratch.h"
 
 #include <errno.h>
@@ -25,6 +26,8 @@ static const char *const variables[] = {
 	"ALIBABA_CLOUD_ECS_METADATA",
 	"ALIBABA_CLOUD_ECS_METADATA_DISABLED",
 	"ALIBABA_CLOUD_CREDENTIALS_URI",
+	"ALIBABA_CLOUD_STS_REGION",
+	"ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED",
 };
 
 static int clean(void **state)
@@ -89,6 +92,57 @@ static void test_oidc(void **state)
 	find(&source, OSS_SOURCE_OIDC);
 	assert_string_equal(source.session, "argoexec");
 	assert_string_equal(source.role, "acs:ram::1:role/r");
+	oss_source_done(&source);
+}
+
+static void check_sts(const struct oss_source *source, const char *url)
+{
+	struct chain_request request = {
+		.url = BUFFER_INIT(CHAIN_REQUEST_BYTES_MAX),
+		.body = BUFFER_INIT(CHAIN_REQUEST_BYTES_MAX),
+	};
+	struct error err = ERROR_NONE;
+
+	if (sts_request(source, &(struct store_context){ 0 }, 0, &request, &err) < 0)
+		fail_msg("%s", err.message);
+	assert_string_equal(request.method, "POST");
+	assert_memory_equal(buffer_string(&request.url), url, strlen(url));
+	assert_non_null(
+		strstr(buffer_string(&request.url),
+		       "/?Action=AssumeRoleWithOIDC&Format=JSON&Version=2015-04-01&Timestamp=20"));
+	assert_string_equal(buffer_string(&request.body),
+			    "RoleArn=acs%3Aram%3A%3A1%3Arole%2Fr"
+			    "&OIDCProviderArn=acs%3Aram%3A%3A1%3Aoidc-provider%2Fp"
+			    "&OIDCToken=a%2Bb&RoleSessionName=me&DurationSeconds=3600");
+	object_request_done(&request.lines);
+	buffer_done(&request.url);
+	buffer_done(&request.body);
+}
+
+static void test_sts(void **state)
+{
+	struct error err = ERROR_NONE;
+	struct chain_request request = { 0 };
+	struct oss_source source;
+
+	(void)state;
+	setenv("ALIBABA_CLOUD_OIDC_TOKEN_FILE", scratch_path("token"), 1);
+	setenv("ALIBABA_CLOUD_ROLE_ARN", "acs:ram::1:role/r", 1);
+	setenv("ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "acs:ram::1:oidc-provider/p", 1);
+	setenv("ALIBABA_CLOUD_ROLE_SESSION_NAME", "me", 1);
+	find(&source, OSS_SOURCE_OIDC);
+	/* A lost token is no lost object. */
+	assert_int_equal(sts_request(&source, &(struct store_context){ 0 }, 0, &request, &err),
+			 -ENOENT);
+	assert_int_equal(err.class, ERROR_PERMANENT);
+	scratch_write("token", "a+b");
+	check_sts(&source, "https://sts.aliyuncs.com/");
+	setenv("ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED", "true", 1);
+	check_sts(&source, "https://sts.aliyuncs.com/");
+	setenv("ALIBABA_CLOUD_STS_REGION", "cn-hangzhou", 1);
+	check_sts(&source, "https://sts-vpc.cn-hangzhou.aliyuncs.com/");
+	unsetenv("ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED");
+	check_sts(&source, "https://sts.cn-hangzhou.aliyuncs.com/");
 	oss_source_done(&source);
 }
 
@@ -174,6 +228,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_environment, clean),
 		cmocka_unit_test_setup(test_oidc, clean),
+		cmocka_unit_test_setup(test_sts, clean),
 		cmocka_unit_test_setup(test_profiles, clean),
 		cmocka_unit_test_setup(test_credentials_file, clean),
 		cmocka_unit_test_setup(test_the_rest, clean),

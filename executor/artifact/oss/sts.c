@@ -59,8 +59,12 @@ int sts_request(const struct oss_source *source, const struct store_context *con
 	_cleanup_buffer_ struct buffer token = BUFFER_INIT(TOKEN_BYTES_MAX);
 	int r = secret_read_file(context, source->token_file, &token, err);
 
-	if (r < 0)
+	if (r < 0) {
+		/* Not *not found*: an object would be thought missing. */
+		if (err)
+			err->class = ERROR_PERMANENT;
 		return r;
+	}
 	request->method = "POST";
 	r = append_url(&request->url, clock_offset_s);
 	if (r == 0)
