@@ -413,6 +413,7 @@ void http_client_free(struct http_client *client)
 		curl_multi_cleanup(client->multi);
 		client->depth--;
 	}
+	curl_share_cleanup(client->cookies);
 	while (!LIST_EMPTY(&client->sockets))
 		forget_socket(LIST_FIRST(&client->sockets));
 	http_trust_free(client->trust_store);

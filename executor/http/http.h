@@ -105,6 +105,8 @@ struct http_request {
 	struct retry *retry;
 	/* Whether an answer with a status below 500 shows the endpoint well nevertheless; NULL = it does. */
 	bool (*is_well)(const struct http_response *response);
+	/* Cookies are kept, in memory, and shown to their servers by other requests that keep them. */
+	bool has_cookies;
 	bool may_take_long; /* the answer ends somebody's work: no stall timeout */
 	int64_t timeout_ms; /* for all of it, from when it starts; 0 = none */
 	size_t body_max; /* for response.body; 0 = 64 KiB */

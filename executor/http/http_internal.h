@@ -56,6 +56,8 @@ struct http_gate {
 struct http_client {
 	struct event_loop *loop;
 	CURLM *multi;
+	CURLSH *cookies; /* NULL = nobody keeps them yet */
+	unsigned cookie_count; /* received for it */
 	struct event_timer curl_timer; /* libcurl's own deadlines */
 	struct event_timer kick_timer; /* work that could not be done inside libcurl */
 	struct event_timer stall_timer;

@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 static int fail(struct http_transfer *transfer, int code, const char *text)
@@ -118,6 +119,8 @@ size_t http_payload_on_header(char *line, size_t size, size_t count, void *conte
 			end_headers(transfer);
 		return taken;
 	}
+	if (transfer->client && length > 11 && strncasecmp(line, "set-cookie:", 11) == 0)
+		transfer->client->cookie_count++;
 	if (add_header(transfer->has_headers ? &response->trailers : &response->headers, line,
 		       length) < 0) {
 		fail(transfer, -EMSGSIZE, "the response headers are larger than 64 KiB");

@@ -13,6 +13,9 @@
 #define UPLOAD_BUFFER_BYTES (256L * 1024)
 #define SMALL_BODY_BYTES (64 * 1024)
 
+/* Received before all are forgotten: nobody fills our memory with them. */
+#define COOKIES_MAX 256
+
 #define KEEPALIVE_IDLE_S 30L
 #define KEEPALIVE_INTERVAL_S 15L
 
@@ -268,6 +271,29 @@ static int set_route(struct http_transfer *transfer, struct error *err)
 	return r < 0 ? error_errno(err, r, "set the expected server name") : 0;
 }
 
+/* Those of load balancers that stick to a node: its answers agree with each other. */
+static int set_cookies(struct http_transfer *transfer)
+{
+	struct http_client *client = transfer->client;
+	int bad = 0;
+
+	if (transfer->request.has_cookies) {
+		if (!client->cookies) {
+			client->cookies = curl_share_init();
+			bad |= (int)curl_share_setopt(client->cookies, CURLSHOPT_SHARE,
+						      CURL_LOCK_DATA_COOKIE);
+		}
+		bad |= (int)curl_easy_setopt(transfer->easy, CURLOPT_SHARE, client->cookies);
+	}
+	/* In memory only; without the share those of redirections. */
+	bad |= (int)curl_easy_setopt(transfer->easy, CURLOPT_COOKIEFILE, "");
+	if (transfer->request.has_cookies && client->cookie_count > COOKIES_MAX) {
+		bad |= (int)curl_easy_setopt(transfer->easy, CURLOPT_COOKIELIST, "ALL");
+		client->cookie_count = 0;
+	}
+	return bad;
+}
+
 static int set_answer(struct http_transfer *transfer, struct error *err)
 {
 	const struct http_request *request = &transfer->request;
@@ -286,7 +312,7 @@ static int set_answer(struct http_transfer *transfer, struct error *err)
 	bad |= (int)curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, http_payload_on_body);
 	bad |= (int)curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
 	bad |= (int)curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms);
-	bad |= (int)curl_easy_setopt(easy, CURLOPT_COOKIEFILE, ""); /* cookies, in memory only */
+	bad |= set_cookies(transfer);
 	if (*user_agent)
 		bad |= (int)curl_easy_setopt(easy, CURLOPT_USERAGENT, user_agent);
 	if (request->redirects_max > 0) {

@@ -693,6 +693,28 @@ def test_pages(tmp_path):
     assert len(result.out.splitlines()) == 1 + sum(1 for n in range(101) if n % 7)
 
 
+def test_cookies_of_a_load_balancer(tmp_path):
+    def script(_scripted: Scripted, _verb: str, _path: str, query: dict[str, str]) -> Answer:
+        status, _, body = page("k/b") if "continuation-token" in query else page("k/a", token="t", truncated=True)
+        return status, {"Set-Cookie": "node=7"}, body
+
+    with Scripted(script) as server:
+        server.store(tmp_path).good("k", "list")
+        assert [headers.get("Cookie") for headers in server.headers] == [None, "node=7"]
+
+
+def test_cookies_do_not_pile_up(tmp_path):
+    def script(scripted: Scripted, *_request: Any) -> Answer:
+        number = len(scripted.seen)
+        status, _, body = page(f"k/{number:03}", token=f"t{number}", truncated=number < 260)
+        return status, {"Set-Cookie": f"node{number}=7"}, body
+
+    with Scripted(script) as server:
+        server.store(tmp_path).good("k", "list")
+        has_any = ["Cookie" in headers for headers in server.headers]
+        assert has_any == [False] + [True] * 256 + [False] + [True] * 2
+
+
 def test_outage_ends(tmp_path):
     def answer(scripted: Scripted, *_request: Any) -> Answer:
         return error(503, "SlowDown") if len(scripted.seen) < 8 else (200, {"ETag": '"x"'}, "data")

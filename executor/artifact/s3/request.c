@@ -261,6 +261,7 @@ int s3_request_prepare(struct object_client *base, const struct object_call *cal
 	if (r < 0)
 		return error_errno(err, r, "sign the request");
 	object_request_finish(request, call);
+	request->http.has_cookies = true;
 	request->http.tls.ca_pem = config->ca_pem;
 	request->http.tls.ca_pem_size = config->ca_pem_size;
 	return 0;
