@@ -154,6 +154,13 @@ def test_bucket_is_missing(store: Store, tmp_path: Path) -> None:
     assert result.error.startswith("permanent: ") and "NoSuchBucket" in result.error
 
 
+def test_error_of_a_head(store: Store, oss: OssServer) -> None:
+    """It has no body: the document is in a header."""
+    result = store.bad("key", "remove", "", bucket="another-bucket")
+    assert "The specified bucket does not exist. (NoSuchBucket, status 404, permanent)" in result.error
+    assert [request.method for request in oss.requests()] == ["HEAD"]
+
+
 @pytest.mark.parametrize("version", [1, 4])
 def test_directory(store: Store, oss: OssServer, tmp_path: Path, version: int) -> None:
     """More than a page, with markers of directories; what is beside the prefix is left alone."""

@@ -610,6 +610,28 @@ def test_remove_without_permission_to_look(tmp_path):
         assert server.seen == ["HEAD /my-bucket/k", "DELETE /my-bucket/k"]
 
 
+def test_code_of_an_answer_without_a_body(tmp_path):
+    """404 for a HEAD: an object that is not there, unless MinIO's headers say otherwise."""
+    headers = {"x-minio-error-code": "NoSuchBucket", "x-minio-error-desc": "told so"}
+    with Scripted(lambda *_: (404, headers, "")) as server:
+        text = server.store(tmp_path).bad("k", "remove", "").error
+        assert "told so (NoSuchBucket, status 404, permanent)" in text
+        assert server.seen == ["HEAD /my-bucket/k"]
+
+
+@pytest.mark.parametrize("code", ["BucketAlreadyOwnedByYou", "BucketAlreadyExists", "InvalidBucketName"])
+def test_bucket_that_is_there(tmp_path, code):
+    def script(_scripted: Scripted, _verb: str, path: str, _query: dict[str, str]) -> Answer:
+        return error(409, code) if path == "/my-bucket/" else (200, {"ETag": '"x"'}, "")
+
+    make_file(tmp_path / "in", 10)
+    with Scripted(script) as server:
+        new = {"createBucketIfNotPresent": {}}
+        result = server.store(tmp_path).run("k", "put-file", tmp_path / "in", "x", "", **new)
+        assert result.ok == code.startswith("BucketAlready")
+        assert result.ok or "failed to create bucket my-bucket: " in result.error
+
+
 def test_remove_of_some_is_refused(tmp_path):
     """What a batch could not remove is tried, and told, by itself; nothing else is touched."""
     failed = "<DeleteResult><Error><Key>%s</Key><Code>InternalError</Code></Error></DeleteResult>"

@@ -17,6 +17,7 @@ A faulty network is tests/servers/fault_proxy.py; what only the server can do wr
 
 from __future__ import annotations
 
+import base64
 import threading
 import time
 from dataclasses import dataclass, field
@@ -262,6 +263,8 @@ def _handler(server: OssServer) -> type[BaseHTTPRequestHandler]:
                 self.send_header(name, value)
             if "Content-Length" not in headers:
                 self.send_header("Content-Length", str(len(body)))
+            if self.command == "HEAD" and status >= 400:
+                self.send_header("x-oss-err", base64.b64encode(body).decode())
             self.end_headers()
             if self.command != "HEAD":
                 self.wfile.write(body)
