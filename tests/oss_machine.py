@@ -3,7 +3,7 @@ with a metadata service at its address, and STS under its name.
 
     unshare --net --mount python3 -m tests.oss_machine SOURCE DIRECTORY
 
-SOURCE is metadata, metadata-v1, oidc, or oidc-ahead (its clock is). Stores and fetches an object
+SOURCE is metadata, metadata-v1, metadata-v1-off (forbidden), oidc, or oidc-ahead (its clock is). Stores and fetches an object
 with useSDKCreds, and prints what was asked for as JSON. Run it from the top of the tree, as root.
 """
 
@@ -36,7 +36,12 @@ def prepare(directory: Path) -> None:
 def environment(source: str, directory: Path) -> dict[str, str]:
     # A proxy is never asked for the machine's own role.
     if not source.startswith("oidc"):
-        return {"http_proxy": "http://127.0.0.1:9", "no_proxy": "127.0.0.1"}
+        forbidden = str(source == "metadata-v1-off").lower()
+        return {
+            "http_proxy": "http://127.0.0.1:9",
+            "no_proxy": "127.0.0.1",
+            "ALIBABA_CLOUD_IMDSV1_DISABLED": forbidden,
+        }
     token = directory / "token"
     token.write_text("oidc-token")
     return {
@@ -55,7 +60,7 @@ def main(source: str, directory: Path) -> None:
     host, port = ("127.0.0.1", 0) if is_sts else (METADATA, 80)
     with OssServer() as oss, AliyunIdentity(oss, host, port) as identity:
         oss.create_bucket(BUCKET)
-        identity.knows_tokens = source != "metadata-v1"
+        identity.knows_tokens = not source.startswith("metadata-v1")
         identity.ahead = 3600 if source == "oidc-ahead" else 0
         with TlsFront(identity.address, directory / "tls", port=443, names=(STS,)) as front:
             env = environment(source, directory)

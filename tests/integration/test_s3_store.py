@@ -556,6 +556,21 @@ def test_region_in_a_header(tmp_path):
         assert "/eu-9/s3/" in server.headers[1]["authorization"]
 
 
+@pytest.mark.parametrize("code", ["AccessDenied", "AuthorizationHeaderMalformed", "InvalidRegion"])
+def test_region_in_a_later_refusal(tmp_path, code):
+    """Once: a region that does not help, or is the one in use, is no reason to try again."""
+
+    def script(scripted: Scripted, *_request: Any) -> Answer:
+        is_good = "/eu-9/s3/" in scripted.headers[-1]["authorization"] and key != "denied"
+        return (200, {"ETag": '"x"'}, "data") if is_good else error(403, code, Region="eu-9")
+
+    with Scripted(script) as server:
+        for key in ("k", "denied"):
+            result = server.store(tmp_path).run(key, "get", tmp_path / "out")
+            assert result.ok == (key == "k") and len(server.seen) == 2
+            server.seen.clear()
+
+
 def test_region_in_a_redirect(tmp_path):
     """The region of the bucket's own host; any other place is not gone to."""
     host = "my-bucket.s3.eu-9.amazonaws.com"

@@ -109,6 +109,7 @@ static void test_encryption(void **state)
 static void test_key_of_ones_own(void **state)
 {
 	unsigned all = NEW | 1U << HEAD | 1U << GET | 1U << PART;
+	struct object_request request;
 	struct s3_client client = client_of("minio:9000");
 
 	(void)state;
@@ -123,6 +124,14 @@ static void test_key_of_ones_own(void **state)
 	/* Amazon wants none with the end of an upload. */
 	client.config.host = (char *)"s3.amazonaws.com";
 	check(&client, SSE "-customer-algorithm", "AES256", all);
+	/* Each object has a key of its own. */
+	assert_int_equal(s3_request_prepare(&client.base,
+					    &(struct object_call){ .method = "GET", .key = "a/c" },
+					    &request, NULL),
+			 0);
+	assert_string_not_equal(line_of(&request, SSE "-customer-key"),
+				"c9EX+/NV2z55rlGvp3QVuxo8qEQRwvL5o+BPuVw2hXY=");
+	object_request_done(&request);
 	free(client.derived.object);
 }
 
