@@ -43,6 +43,42 @@ static void test_codes(void **state)
 	assert_int_equal(oss_classify(400, "InvalidArgument", "", true), ERROR_PERMANENT);
 }
 
+/* All that Argo or a newer SDK tries again, with a status that says nothing. */
+static void test_codes_that_pass(void **state)
+{
+	static const char *const codes[] = {
+		"RequestTimeout",
+		"QuotaExceeded.Refresh",
+		"Default",
+		"ServiceUnavailable",
+		"Throttling",
+		"RequestTimeTooSkewed",
+		"SocketException",
+		"SocketTimeout",
+		"ServiceBusy",
+		"DomainNetWorkVisitedException",
+		"ConnectionTimeout",
+		"CachedTimeTooLarge",
+		"InternalError",
+		"BadRequest",
+		"SecurityTokenExpired",
+	};
+	static const int statuses[] = { 401, 408, 429, 500, 599 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
+		struct error err = { .class = oss_classify(400, codes[i], "", true) };
+
+		if (!error_is_retryable(&err))
+			fail_msg("%s", codes[i]);
+	}
+	for (size_t i = 0; i < sizeof(statuses) / sizeof(statuses[0]); i++) {
+		struct error err = { .class = oss_classify(statuses[i], "", "", true) };
+
+		assert_true(error_is_retryable(&err));
+	}
+}
+
 /* InternalError, and whatever has no code that is known: the store makes no difference. */
 static void test_as_s3(void **state)
 {
@@ -66,6 +102,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_codes),
+		cmocka_unit_test(test_codes_that_pass),
 		cmocka_unit_test(test_as_s3),
 	};
 

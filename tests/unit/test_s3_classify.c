@@ -46,6 +46,58 @@ static void test_codes(void **state)
 				 rows[i].class);
 }
 
+/* All that is tried again, by whichever of Argo's two loops or of the AWS SDKs: with a status that says nothing. */
+static void test_codes_that_pass(void **state)
+{
+	static const char *const codes[] = {
+		"RequestError",
+		"RequestTimeout",
+		"Throttling",
+		"ThrottlingException",
+		"RequestLimitExceeded",
+		"RequestThrottled",
+		"InternalError",
+		"ExpiredToken",
+		"ExpiredTokenException",
+		"SlowDown",
+		"SlowDownWrite",
+		"SlowDownRead",
+		"AuthorizationHeaderMalformed",
+		"InvalidRegion",
+		"ServiceUnavailable",
+		"KMS.ThrottlingException",
+		"KMS.InternalException",
+		"PriorRequestNotComplete",
+		"ProvisionedThroughputExceededException",
+		"BandwidthLimitExceeded",
+		"TooManyRequestsException",
+		"TransactionInProgressException",
+		"EC2ThrottledException",
+		"LimitExceededException",
+		"RequestTimeoutException",
+		"IDPCommunicationError",
+		"RequestTimeTooSkewed",
+		"OperationAborted",
+	};
+	static const char *const refusals[] = {
+		"NoSuchBucket",          "AccessDenied",          "InvalidAccessKeyId",
+		"SignatureDoesNotMatch", "InvalidObjectState",    "AllAccessDisabled",
+		"KMS.DisabledException", "KMS.NotFoundException",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
+		struct error err = { .class = s3_classify(400, codes[i], "", true) };
+
+		if (!error_is_retryable(&err))
+			fail_msg("%s", codes[i]);
+	}
+	for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++)
+		assert_int_equal(s3_classify(403, refusals[i], "", true), ERROR_PERMANENT);
+	for (int status = 500; status < 600; status++)
+		assert_int_equal(s3_classify(status, "NeverHeardOf", "", true), ERROR_TRANSIENT);
+}
+
 static void test_status_alone(void **state)
 {
 	static const int transient[] = { 408, 499, 500, 502, 503, 504, 520 };
@@ -96,9 +148,8 @@ static void test_documentation(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_codes),
-		cmocka_unit_test(test_status_alone),
-		cmocka_unit_test(test_words),
+		cmocka_unit_test(test_codes),         cmocka_unit_test(test_codes_that_pass),
+		cmocka_unit_test(test_status_alone),  cmocka_unit_test(test_words),
 		cmocka_unit_test(test_documentation),
 	};
 
