@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -163,7 +164,11 @@ def children(pid: int) -> str:
     """The states of a process's children, one letter each."""
     with open(f"/proc/{pid}/task/{pid}/children") as file:
         paths = [f"/proc/{child}/stat" for child in file.read().split()]
-    return "".join(open(path).read().rpartition(")")[2].split()[0] for path in paths)
+    states = ""
+    for path in paths:
+        with suppress(FileNotFoundError, ProcessLookupError):  # reaped meanwhile
+            states += open(path).read().rpartition(")")[2].split()[0]
+    return states
 
 
 def attempts() -> int:

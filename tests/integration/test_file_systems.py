@@ -79,7 +79,7 @@ def on_loop(kind: str, size: int) -> Callable[[Path], None]:
 SYSTEMS: dict[str, Callable[[Path], None]] = {
     "tmpfs": tmpfs,
     "overlay": overlay,
-    "ext4": on_loop("ext4", 64 << 20),
+    "ext4": on_loop("ext4", 128 << 20),
     "xfs": on_loop("xfs", 320 << 20),
 }
 
