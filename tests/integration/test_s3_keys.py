@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,7 @@ sys.path.insert(0, str(ROOT))
 from tests.servers import swift as swift_server  # noqa: E402
 from tests.servers.aws_identity import CONTAINER_TOKEN, AwsIdentity, Keys, WEB_TOKEN  # noqa: E402
 from tests.servers.fault_proxy import FaultProxy  # noqa: E402
-from tests.servers.identity import Reply  # noqa: E402
+from tests.servers.identity import Asked, Reply  # noqa: E402
 from tests.store_driver import Store, make_file  # noqa: E402
 
 MIB = 1 << 20
@@ -85,6 +86,23 @@ def test_role_of_the_machine(
         assert "credentials from the machine's metadata service: status 404" in refused(store, tmp_path)
     store.env["AWS_EC2_METADATA_DISABLED"] = "true"
     assert "there are none" in refused(store, tmp_path)
+
+
+def test_token_of_the_machine_is_lost(
+    store: Store, identity: AwsIdentity, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Too many hops for it: the older way, which needs none."""
+    identity.knows_tokens = False
+    answer, over = identity.answer, threading.Event()
+
+    def lose(asked: Asked) -> tuple[int, str]:
+        assert not asked.path.endswith("/token") or over.wait(60)
+        return answer(asked)
+
+    monkeypatch.setattr(identity, "answer", lose)
+    fetch(store, tmp_path)
+    over.set()
+    assert identity.steps == TOKEN_STEPS + ROLE_STEPS
 
 
 @pytest.mark.parametrize("kind", ["file", "variable"])
