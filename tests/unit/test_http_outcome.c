@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -64,7 +65,7 @@ static void check(CURL *easy, const struct row *row)
 	};
 	struct error err = ERROR_NONE;
 
-	strcpy(transfer.curl_text, row->curl_text);
+	snprintf(transfer.curl_text, sizeof(transfer.curl_text), "%s", row->curl_text);
 	http_outcome(&transfer, row->result, &err);
 	if (err.code >= 0 || err.class != row->class || !strstr(err.message, row->message))
 		fail_msg("%s: %s: %s", curl_easy_strerror(row->result), error_class_name(err.class),
