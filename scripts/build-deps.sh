@@ -127,6 +127,7 @@ build_libisal() {
 # One fault is corrected, found by `make fuzz TARGET=control`: a pipelined request with a body is read
 # from a buffer that its own headers still fill. The loop that empties it, meant for HTTP/2, would take
 # the headers for the body, and never end.
+# libcap is not asked for: where it happens to be installed, nothing here needs its users and groups.
 build_libwebsockets() {
 	local source=$1 work=$2 server=$1/lib/roles/http/server/server.c
 	sed -i '/At this point we have transitioned from deferred/,/while (1)/s/while (1)/while (wsi->mux_substream)/' "$server"
@@ -140,7 +141,8 @@ build_libwebsockets() {
 		-DLWS_WITH_HTTP2=OFF -DLWS_WITH_HTTP_BASIC_AUTH=OFF -DLWS_WITH_LEJP=OFF \
 		-DLWS_WITH_LEJP_CONF=OFF -DLWS_WITH_LWSAC=OFF -DLWS_WITH_SYS_SMD=OFF \
 		-DLWS_WITH_SYS_STATE=OFF -DLWS_WITH_UDP=OFF -DLWS_WITH_DIR=OFF \
-		-DLWS_WITH_CUSTOM_HEADERS=OFF -DLWS_ROLE_RAW_FILE=OFF -DLWS_WITH_NO_LOGS=ON
+		-DLWS_WITH_CUSTOM_HEADERS=OFF -DLWS_ROLE_RAW_FILE=OFF -DLWS_WITH_NO_LOGS=ON \
+		-DLWS_HAVE_LIBCAP=OFF
 	make -C "$work" -s -j"$jobs" websockets
 	install -m 644 "$work/lib/libwebsockets.a" "$prefix/lib/libwebsockets.a"
 	install -m 644 "$source/include/libwebsockets.h" "$prefix/include/libwebsockets.h"
