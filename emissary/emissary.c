@@ -458,6 +458,13 @@ static bool was_stopped(int code)
 	return code == 128 + SIGTERM || code == 128 + SIGKILL;
 }
 
+/* Outputs that cannot be brought out say so, and leave a status of the command's own that is not 0. */
+static int fail_to_collect(struct emissary *self, int command_code, const struct error *err)
+{
+	failure_report_behind(self->role, command_code, err);
+	return command_code != 0 ? command_code : ROLE_FAILED;
+}
+
 static int fail(struct emissary *self, const struct error *err)
 {
 	int code = ROLE_FAILED;
@@ -500,7 +507,11 @@ int emissary_main(const struct role *role)
 		r = await_supervisor(&self, &err);
 	if (r == 0)
 		r = run_and_collect(&self, &command_code, &err);
-	exit_code = r < 0 ? fail(&self, &err) : command_code;
+	if (r < 0)
+		exit_code = command_code >= 0 ? fail_to_collect(&self, command_code, &err) :
+						fail(&self, &err);
+	else
+		exit_code = command_code;
 	if (r == 0 && exit_code != 0)
 		log_text(&role->log, "Error: exit status %d\n", exit_code);
 	directory_write_exit_code(&self.directory, command_code >= 0 ? command_code : exit_code);

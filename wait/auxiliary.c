@@ -329,9 +329,9 @@ static void report(struct auxiliary *self)
 		reporting_done_with(&self->reporting);
 }
 
-static void save_and_report(struct auxiliary *self, bool has_main_run)
+static void save_and_report(struct auxiliary *self)
 {
-	bool has_outputs = has_main_run && self->template->type != TEMPLATE_RESOURCE;
+	bool has_outputs = self->has_main_run && self->template->type != TEMPLATE_RESOURCE;
 	bool is_given_up = mains_count(&self->mains, MAIN_ALIVE) > 0;
 	struct stage stage = auxiliary_stage(self);
 	struct error_list found = { .count = 0 };
@@ -367,13 +367,33 @@ static void on_look(struct mains *mains)
 	plugins_look(&of_mains(mains)->plugins);
 }
 
-/* The first error; if a wrapper was killed, that is what it comes from. */
+/* What a command ended with, of the first that failed. */
+static void add_exit_code(const struct auxiliary *self, struct error *text)
+{
+	for (size_t i = 0; i < self->template->container_count; i++) {
+		const char *container = self->template->containers[i];
+		struct error sentence;
+		int code;
+
+		if (self->mains.states[i] != MAIN_ENDED ||
+		    files_read_exit_code(FILES_VAR_RUN_ARGO, container, &code) < 0 || code == 0)
+			continue;
+		error_set(&sentence, -ECHILD, "%s exited with code %d", container, code);
+		add_sentence(text, sentence.message);
+		return;
+	}
+}
+
+/* The most important first: wrappers that were killed, what a command ended with, the first error. */
 static void write_message(struct auxiliary *self, bool has_failed)
 {
+	struct error text = self->lost;
+
 	if (has_failed) {
-		if (self->lost.code)
-			add_sentence(&self->lost, self->errors.first.message);
-		failure_report(self->role, self->lost.code ? &self->lost : &self->errors.first);
+		if (self->has_main_run)
+			add_exit_code(self, &text);
+		add_sentence(&text, self->errors.first.message);
+		failure_report(self->role, &text);
 	} else if (self->errors.count > 0) {
 		error_list_terminate(&self->errors, self->role->termination_log, NULL);
 	} else if (self->reporting.has_overwritten) {
@@ -386,6 +406,7 @@ int auxiliary_run(struct auxiliary *self, bool has_main_run)
 	struct error err = ERROR_NONE;
 	bool has_failed;
 
+	self->has_main_run = has_main_run;
 	/* The placeholder makes the controller hold the node open. It is sent while we wait. */
 	task_result_want_placeholder(self->result);
 	self->mains.on_look = on_look;
@@ -399,7 +420,7 @@ int auxiliary_run(struct auxiliary *self, bool has_main_run)
 		 log_int("ended", (int64_t)mains_count(&self->mains, MAIN_ENDED)),
 		 log_int("lost", (int64_t)mains_count(&self->mains, MAIN_LOST)));
 	progress_finish(&self->progress);
-	save_and_report(self, has_main_run);
+	save_and_report(self);
 	has_failed = self->errors.count > 0;
 	/* They end while the report is finalized. */
 	plugins_ask(&self->plugins);

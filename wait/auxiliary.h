@@ -45,6 +45,7 @@ struct auxiliary {
 	/* The main containers have not been let go yet: SIGTERM, and their own end, cancel the loop. */
 	bool was_asked; /* to finish up */
 	bool is_before_main;
+	bool has_main_run; /* or will: it has not failed before main */
 };
 
 /* As `wait` or `supervisor`: blocks signals, reads environment, template and cluster configuration, opens the channel for the

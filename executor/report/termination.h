@@ -19,6 +19,10 @@
  * otherwise than planned. */
 int termination_write(const char *path, const char *message, struct error *err);
 
+/* The same behind what the file holds already, which a user's command has written: "<that>; <message>".
+ * Of that goes what there is no room for. */
+int termination_add(const char *path, const char *message, struct error *err);
+
 /* Errors kept by a role; the first is what the run ends with, the rest are counted. Every one of
  * them is logged where it happens. */
 struct error_list {

@@ -170,10 +170,13 @@ def test_volumes_are_left_to_wait(kind: str) -> None:
 
 
 def assert_failed(code: int, *texts: str) -> None:
-    """Status 64 and a message, while `exitcode` keeps the command's own end."""
+    """`exitcode` keeps the command's own end, and the status, too, unless it was 0; the message says
+    both, that first."""
     result = run(SUBJECT, "exit", str(code))
-    assert (result.returncode, exit_code()) == (64, str(code))
+    assert (result.returncode, exit_code()) == (code or 64, str(code))
     message = TERMINATION_LOG.read_text()
+    assert message.startswith(f"exit status {code}; " if code else "output "), message
+    assert message in result.stderr.decode()
     for text in texts:
         assert text in message, message
 
@@ -205,6 +208,18 @@ def test_kinds_that_are_no_artifact() -> None:
 
 
 @in_room
+def test_what_the_command_has_said_comes_first() -> None:
+    WORK.mkdir()
+    declare(parameter("/tmp/work", "bad"))
+    for code in (0, 3):
+        script = f"echo the reason >{TERMINATION_LOG}; exit {code}"
+        result = run("sh", "-c", script)
+        assert (result.returncode, exit_code()) == (code or 64, str(code))
+        status = f"exit status {code}; " if code else ""
+        assert TERMINATION_LOG.read_text().startswith(f"the reason; {status}output parameter bad: ")
+
+
+@in_room
 def test_what_main_may_not_read() -> None:
     WORK.mkdir()
     os.chmod(VRA, 0o777)
@@ -213,9 +228,9 @@ def test_what_main_may_not_read() -> None:
     declare(parameter(secret), artifact(secret), artifact(put("good"), "good"))
     os.chmod(SUBJECT, 0o755)
     result = run(SUBJECT, "exit", "5", user=8737, group=8737, extra_groups=[])
-    assert (result.returncode, exit_code()) == (64, "5")
+    assert (result.returncode, exit_code()) == (5, "5")
     assert result.stderr.count(b"level=ERROR") == 2
-    assert "output parameter p" in TERMINATION_LOG.read_text()
+    assert TERMINATION_LOG.read_text().startswith("exit status 5; output parameter p: ")
     assert left_over() == {"artifacts/tmp/work/good.tgz"}
 
 

@@ -70,6 +70,36 @@ static void test_cuts_at_a_character(void **state)
 	free(message);
 }
 
+static void test_adds_to_what_a_command_has_left(void **state)
+{
+	char *long_text = malloc(TERMINATION_MESSAGE_MAX);
+
+	(void)state;
+	assert_int_equal(termination_write(path, "", NULL), 0);
+	assert_int_equal(termination_add(path, "ours", NULL), 0);
+	read_back();
+	assert_string_equal(text, "ours");
+	assert_int_equal(termination_write(path, "the user's\n\n", NULL), 0);
+	assert_int_equal(termination_add(path, "ours", NULL), 0);
+	read_back();
+	assert_string_equal(text, "the user's; ours");
+
+	/* What is ours has room. */
+	memset(long_text, 'x', TERMINATION_MESSAGE_MAX - 1);
+	long_text[TERMINATION_MESSAGE_MAX - 1] = '\0';
+	assert_int_equal(termination_write(path, long_text, NULL), 0);
+	assert_int_equal(termination_add(path, "ours", NULL), 0);
+	assert_int_equal(read_back(), TERMINATION_MESSAGE_MAX);
+	assert_string_equal(text + TERMINATION_MESSAGE_MAX - strlen("x; ours"), "x; ours");
+	assert_int_equal(termination_write(path, "x", NULL), 0);
+	assert_int_equal(termination_add(path, long_text, NULL), 0);
+	read_back();
+	assert_string_equal(text, long_text);
+	assert_int_equal(termination_add("/nonexistent/log", "x", NULL), -ENOENT);
+	assert_int_equal(termination_add("/dev/null", "x", NULL), -EINVAL);
+	free(long_text);
+}
+
 static void test_absence_and_odd_files_are_errors_only(void **state)
 {
 	struct error err = ERROR_NONE;
@@ -115,6 +145,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_replaces),
 		cmocka_unit_test(test_cuts_at_a_character),
+		cmocka_unit_test(test_adds_to_what_a_command_has_left),
 		cmocka_unit_test(test_absence_and_odd_files_are_errors_only),
 		cmocka_unit_test(test_first_error_counts),
 	};
