@@ -124,6 +124,15 @@ const char *error_class_name(enum error_class class)
 	return class < ERROR_CLASS_COUNT ? names[class] : "unknown";
 }
 
+void error_tell_class(struct error *err)
+{
+	const char *class = err ? error_class_name(err->class) : NULL;
+
+	if (class && err->class != ERROR_NOT_FOUND && err->class != ERROR_CANCELLED &&
+	    !strstr(err->message, class))
+		error_append(err, " (%s)", class);
+}
+
 const char *error_text(int code, char *buffer, int size)
 {
 	const char *known = strerrordesc_np(code < 0 ? -code : code);

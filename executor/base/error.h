@@ -57,6 +57,10 @@ int error_prefix(struct error *err, int code, const char *format, ...)
 /* Appends text to the message; returns err's code. */
 int error_append(struct error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Appends " (<class>)" for whoever reads nothing else, unless the message says it already, or what
+ * the class leads to is told anyway (NOT_FOUND, CANCELLED). */
+void error_tell_class(struct error *err);
+
 /* True for the classes that another attempt may cure. */
 bool error_is_retryable(const struct error *err);
 

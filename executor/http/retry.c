@@ -261,8 +261,11 @@ static void append_counts(const struct retry *retry, int64_t now_ms, struct erro
 	char duration[CLOCK_DURATION_MAX];
 	const char *separator = ": ";
 
-	if (retry->attempts < (retry->is_exhausted ? 1 : 2))
+	if (retry->attempts < (retry->is_exhausted ? 1 : 2)) {
+		if (retry->policy->tells_class)
+			error_tell_class(err);
 		return;
+	}
 	error_append(err, " (%u attempt%s in %s", retry->attempts, retry->attempts > 1 ? "s" : "",
 		     clock_format_duration((now_ms - retry->started_ms) * 1000000, duration));
 	for (enum error_class class = 0; class < ERROR_CLASS_COUNT; class ++) {

@@ -52,6 +52,7 @@ struct retry_policy {
 	const struct transient_pattern *transient;
 	/* What the requests are counted for, "s3"; NULL = they are not. Static storage. */
 	const char *store;
+	bool tells_class; /* the last error says its class, also after a single attempt */
 	/* Another attempt follows; may be NULL. */
 	void (*on_retry)(void *context);
 	void *context;

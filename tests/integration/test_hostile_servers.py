@@ -69,7 +69,7 @@ def load_fails(lab: Lab, directory: Path, place: Json, *texts: str) -> None:
     """init ends with one error that names the artifact; nothing of it is left."""
     step = hurry(Step(lab, inputs=[artifact("bad", "/in/bad", place)]).only_init(), "init")
     run = step.run(volumes_dir=str(directory), controller=False)
-    assert_failure(run.result.containers["init"], 64, "artifact bad failed to load", *texts)
+    assert_failure(run.result.containers["init"], 64, "artifact bad failed to load", "permanent", *texts)
     assert os.listdir(directory / "input-artifacts") == []
 
 
@@ -82,7 +82,7 @@ def save_fails(lab: Lab, place: Json, *texts: str, script: str = "echo 1 >/tmp/f
     step = hurry(Step(lab, script, artifacts=artifacts), "wait")
     run = step.run()
     message = assert_failure(
-        run.result.containers["wait"], 64, "artifact bad failed to save", *texts
+        run.result.containers["wait"], 64, "artifact bad failed to save", "permanent", *texts
     )
     assert "artifact good" not in message
     assert [a["name"] for a in step.outputs()["artifacts"]] == ["good"]
@@ -151,6 +151,7 @@ def refused(directory: Path, place: Json, texts: Sequence[str], *operation: obje
     for text in texts:
         assert text in error
     assert "Welcome" not in error and len(error) < 1000
+    assert "permanent" in error.removeprefix("permanent: ")
     return error
 
 

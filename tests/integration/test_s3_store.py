@@ -415,7 +415,7 @@ def test_no_etag_is_no_proof(tmp_path):
     make_file(tmp_path / "in", 10)
     with Scripted(lambda *_: (200, {}, "")) as server:
         result = server.store(tmp_path).bad("k", "put-file", tmp_path / "in", "x", "")
-        assert result.error == "permanent: put object my-bucket/k: the server confirmed no ETag"
+        assert result.error == "permanent: put object my-bucket/k: the server confirmed no ETag (permanent)"
 
 
 def test_forbidden_object(tmp_path):

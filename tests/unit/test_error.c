@@ -125,6 +125,24 @@ static void test_classes(void **state)
 	assert_string_equal(error_class_name(ERROR_NOT_FOUND), "not found");
 }
 
+static void test_class_is_told_once(void **state)
+{
+	struct error err = ERROR_NONE;
+
+	(void)state;
+	error_set_class(&err, -EIO, ERROR_THROTTLED, "put b/k");
+	error_tell_class(&err);
+	error_tell_class(&err);
+	assert_string_equal(err.message, "put b/k (throttled)");
+	error_set(&err, -EACCES, "put b/k: (status 403, permanent)");
+	error_tell_class(&err);
+	assert_string_equal(err.message, "put b/k: (status 403, permanent)");
+	error_set(&err, -ENOENT, "it is not there");
+	error_tell_class(&err);
+	assert_string_equal(err.message, "it is not there");
+	error_tell_class(NULL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -135,6 +153,7 @@ int main(void)
 		cmocka_unit_test(test_prefix_and_append),
 		cmocka_unit_test(test_cut_at_a_character),
 		cmocka_unit_test(test_classes),
+		cmocka_unit_test(test_class_is_told_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

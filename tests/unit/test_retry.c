@@ -211,6 +211,16 @@ static void test_counts_in_message(void **state)
 	error_set(&err, -EIO, "alone");
 	assert_false(retry_again(&retry, &err));
 	assert_string_equal(err.message, "alone");
+	policy.tells_class = true;
+	for (int i = 0; i < 2; i++) { /* once */
+		retry_begin(&retry, &policy, loop, NULL, "put");
+		assert_false(retry_again(&retry, &err));
+		assert_string_equal(err.message, "alone (permanent)");
+	}
+	retry_begin(&retry, &policy, loop, NULL, "put");
+	error_set_class(&err, -ENOENT, ERROR_NOT_FOUND, "404 Not Found");
+	assert_false(retry_again(&retry, &err));
+	assert_string_equal(err.message, "404 Not Found");
 
 	retry_begin(&retry, &policy, loop, NULL, "put");
 	error_set_class(&err, -EIO, ERROR_TRANSIENT, "put b/k: reset");

@@ -93,6 +93,7 @@ int web_client_new(const struct store_operations *operations, const struct store
 		return r;
 	client->policy.transient = client->transient;
 	client->policy.store = operations->type;
+	client->policy.tells_class = true;
 	client->policy.on_retry = context->observer.retried;
 	client->policy.context = context->observer.context;
 	*ret = TAKE_PTR(client);

@@ -28,6 +28,7 @@ int object_client_init(struct object_client *client, const struct object_protoco
 		r = transient_pattern_from_environment(&client->transient, err);
 	client->policy.transient = client->transient;
 	client->policy.store = protocol->type;
+	client->policy.tells_class = true;
 	client->policy.on_retry = context->observer.retried;
 	client->policy.context = context->observer.context;
 	if (r == 0 && !context->cache) {

@@ -112,7 +112,16 @@ static bool is_safe(const char *relative, bool is_marker)
 
 enum want { WANT_FILES, WANT_MARKERS, WANT_ALL };
 
-static int visit_page(const struct object_xml_list *page, const char *prefix, enum want want,
+/* The answer came, but cannot be believed. */
+static int name_list(const struct object_client *client, const char *prefix, int r,
+		     struct error *err)
+{
+	error_tell_class(err);
+	return error_prefix(err, r, "list objects of %s below '%s'", client->bucket, prefix);
+}
+
+static int visit_page(const struct object_client *client, const struct object_xml_list *page,
+		      const char *prefix, enum want want,
 		      int (*visit)(void *context, const char *relative, int64_t size,
 				   struct error *err),
 		      void *context, struct error *err)
@@ -124,15 +133,20 @@ static int visit_page(const struct object_xml_list *page, const char *prefix, en
 		int r;
 
 		if (!text_has_prefix(key, prefix))
-			return error_set(err, -EBADMSG, "illegal object key '%s': not below '%s'",
-					 key, prefix);
+			return name_list(client, prefix,
+					 error_set(err, -EBADMSG,
+						   "illegal object key '%s': not below '%s'", key,
+						   prefix),
+					 err);
 		/* What some tools leave to make a directory visible. */
 		is_marker = *key == '\0' || text_has_suffix(key, "/");
 		if (is_marker &&
 		    (want == WANT_FILES || (want == WANT_MARKERS && *relative == '\0')))
 			continue;
 		if (want != WANT_ALL && !is_safe(relative, is_marker))
-			return error_set(err, -EBADMSG, "illegal object key '%s'", key);
+			return name_list(client, prefix,
+					 error_set(err, -EBADMSG, "illegal object key '%s'", key),
+					 err);
 		r = visit(context, relative, page->entries[i].size, err);
 		if (r < 0)
 			return r;
@@ -200,11 +214,10 @@ static int list(struct object_client *client, const char *prefix, enum want want
 		if (r == 0 && page.is_truncated)
 			r = check_progress(&mark, &page, err);
 		if (r < 0)
-			error_prefix(err, r, "list objects of %s below '%s'", client->bucket,
-				     prefix);
+			name_list(client, prefix, r, err);
 		is_any |= page.count > 0;
 		if (r == 0)
-			r = visit_page(&page, prefix, want, visit, context, err);
+			r = visit_page(client, &page, prefix, want, visit, context, err);
 		free(token);
 		token = TAKE_PTR(page.next_token);
 		object_xml_list_done(&(struct object_xml_list){ .entries = page.entries,
