@@ -69,7 +69,8 @@ CFLAGS_ALL = -std=gnu17 -g $(WARNINGS) $(WERROR) -ffunction-sections -fdata-sect
 	-fvisibility=hidden -ffile-prefix-map=$(CURDIR)=. $(CFLAGS_VARIANT) $(CFLAGS)
 LDFLAGS_ALL = $(LDFLAGS_VARIANT) -L$(DEPS)/lib -Wl,--gc-sections -Wl,-z,relro,-z,now,-z,noexecstack \
 	$(LDFLAGS)
-THIRD_PARTY := -lwebsockets -lcurl -larchive -lnghttp2 -lcares -lssl -lcrypto -lexpat -lpcre2-8 -ljson-c -lyaml -largon2 -lzstd -lz -lisal
+THIRD_PARTY := -lwebsockets -lcurl -larchive -lnghttp2 -lcares -lssl -lcrypto -lexpat -lpcre2-8 -ljson-c -lyaml -largon2 -lzstd -lz -lisal \
+	-lseccomp -lcap
 
 ifeq ($(SAN),)
 CFLAGS_VARIANT := -O2 -fPIE -fstack-protector-strong -fstack-clash-protection $(harden.$(ARCH)) \

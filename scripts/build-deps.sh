@@ -31,6 +31,8 @@ dev_packages=()
 for name in libssl zlib1g libzstd libc-ares libnghttp2 libexpat1 libpcre2 libjson-c libyaml libargon2 libc6; do
 	dev_packages+=("$name-dev:$debian_arch")
 done
+# Used by the program alone: no library is built against them.
+program_packages=("libcap-dev:$debian_arch" "libseccomp-dev:$debian_arch")
 cppflags="-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2"
 cflags="-Os -g0 -ffunction-sections -fdata-sections -fPIE -fstack-protector-strong -fstack-clash-protection $harden"
 if [ -n "$variant" ]; then
@@ -155,9 +157,9 @@ source_version() {
 	apt-cache showsrc --only-source "$1" 2>/dev/null | sed -n 's/^Version: //p' | sort -V | tail -1
 }
 
-# The static libraries that are used as the distribution ships them.
+# distribution_libraries PACKAGE...: the static libraries that are used as the distribution ships them.
 distribution_libraries() {
-	dpkg-query -W -f '${Package} ${Version}\n' "${dev_packages[@]}"
+	dpkg-query -W -f '${Package} ${Version}\n' "$@"
 }
 
 # recipe NAME: everything but the source version that decides what the library becomes.
@@ -166,7 +168,7 @@ recipe() {
 		declare -f "build_$1" configure_in
 		printf '%s\n' "$cppflags" "$cflags"
 		if [ "$cc" = clang ]; then clang -dumpversion; else "$cc" -dumpfullversion; fi
-		distribution_libraries
+		distribution_libraries "${dev_packages[@]}"
 		if [ "$1" != openssl ]; then cat "$root/$arch/.openssl" 2>/dev/null || true; fi
 	} | sha256sum | cut -c1-16
 }
@@ -257,8 +259,10 @@ verify() {
 		#include <json-c/json.h>
 		#include <openssl/evp.h>
 		#include <pcre2.h>
+		#include <seccomp.h>
 		#include <stdio.h>
 		#include <string.h>
+		#include <sys/capability.h>
 
 		int main(void)
 		{
@@ -280,6 +284,8 @@ verify() {
 				return 5;
 			if (crc32_gzip_refl(0, (const unsigned char *)"123456789", 9) != 0xcbf43926)
 				return 6;
+			if (!seccomp_version() || cap_max_bits() <= CAP_SYS_ADMIN)
+				return 7;
 			printf("ISA-L %d.%d, libcurl %s, c-ares %s, %s, nghttp2 %s, %s, json-c %s, %s, libwebsockets %s\n",
 			       ISAL_MAJOR_VERSION, ISAL_MINOR_VERSION, v->version, v->ares, v->ssl_version, v->nghttp2_version,
 			       archive_version_string(), json_c_version(), XML_ExpatVersion(),
@@ -293,7 +299,7 @@ verify() {
 	# shellcheck disable=SC2086 # the flags are lists
 	"$cc" $cflags -static-pie -I"$prefix/include" "$work/verify.c" -o "$work/verify" -L"$prefix/lib" \
 		-Wl,--gc-sections -lwebsockets -lcurl -larchive -lnghttp2 -lcares -lssl -lcrypto -lexpat \
-		-lpcre2-8 -ljson-c -lyaml -lzstd -lz -lisal >"$work/link.log" 2>&1 || {
+		-lpcre2-8 -ljson-c -lyaml -lzstd -lz -lisal -lseccomp -lcap >"$work/link.log" 2>&1 || {
 		tail -20 "$work/link.log" >&2
 		die "the libraries do not link into a static program"
 	}
@@ -335,7 +341,7 @@ stamp=$(
 	for item in $libraries; do
 		printf '%s %s\n' "${item%%:*}" "$(cat "$prefix/.${item%%:*}")"
 	done
-	distribution_libraries
+	distribution_libraries "${dev_packages[@]}" "${program_packages[@]}"
 )
 # Objects depend on the stamp: it keeps its time while nothing changed.
 if [ "$(cat "$prefix/stamp" 2>/dev/null)" != "$stamp" ]; then
