@@ -186,6 +186,9 @@ static void start_threads(struct pool *pool)
 		return;
 	/* A thread begins with the mask of the one that starts it. */
 	sigfillset(&all);
+	/* A call that is refused (executor/confine) is its thread's own signal: blocked, it would end the
+	 * process without a word. */
+	sigdelset(&all, SIGSYS);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	pthread_attr_setstacksize(&attributes, POOL_STACK_BYTES);
 	while (pool->threads < pool->width &&
