@@ -5,6 +5,7 @@
 #include "executor/base/cleanup.h"
 #include "executor/base/clock.h"
 #include "executor/base/version.h"
+#include "executor/confine/confine.h"
 #include "executor/json/span.h"
 #include "executor/process/files.h"
 #include "executor/process/signals.h"
@@ -93,11 +94,15 @@ static int set_up_api(struct gc *self, struct error *err)
 
 static int set_up(struct gc *self, struct error *err)
 {
+	struct confinement unused;
 	struct environment environment;
 	int r;
 
 	environment_load_wrapper(&environment);
 	plugins_init(&self->plugins, &environment, FILES_VAR_RUN_ARGO, self->log);
+	r = confine_role(CONFINE_GC, self->log, &unused, err);
+	if (r < 0)
+		return r;
 	self->loop = event_loop_new();
 	if (!self->loop)
 		return error_errno(err, -errno, "epoll");

@@ -3,6 +3,7 @@
 #include "executor/base/cleanup.h"
 #include "executor/base/fd.h"
 #include "executor/base/version.h"
+#include "executor/confine/confine.h"
 #include "executor/process/child.h"
 #include "executor/process/files.h"
 #include "executor/stage/load.h"
@@ -25,8 +26,11 @@ static int install_binary(struct error *err)
 static int work(struct loading *loading, struct error *err)
 {
 	struct stage stage = loading_stage(loading);
-	int r = install_binary(err);
+	struct confinement unused;
+	int r = confine_role(CONFINE_INIT, &loading->role->log, &unused, err);
 
+	if (r == 0)
+		r = install_binary(err);
 	if (r == 0)
 		r = template_install(loading->template, FILES_VAR_RUN_ARGO, err);
 	if (r == 0)

@@ -165,6 +165,9 @@ static int set_up_waiting(struct auxiliary *self, const char *name, struct error
 	int r = environment_load(&self->environment, err);
 
 	plugins_init(&self->plugins, &self->environment, FILES_VAR_RUN_ARGO, self->log);
+	/* Before the first byte that a main container has written. */
+	if (r == 0)
+		r = confine_role(CONFINE_WAIT, self->log, &self->confinement, err);
 	if (r < 0)
 		return r;
 	self->loop = event_loop_new();

@@ -23,6 +23,7 @@ struct auxiliary {
 	const struct log *log;
 	struct environment environment;
 	struct template *template;
+	struct confinement confinement;
 	struct engine engine; /* the process that loads and saves, when there is something */
 	struct event_loop *loop;
 	struct signals signals;

@@ -101,6 +101,15 @@ static int on_entry(struct engine *engine, const struct engine_event *event)
 	return 0;
 }
 
+/* A child that replaces another one has what that one had. */
+static void note_confinement(struct engine *engine, const struct confinement *confinement)
+{
+	if (!engine->is_confined)
+		confinement_log(confinement, "the staging process", engine->log);
+	engine->confinement = *confinement;
+	engine->is_confined = true;
+}
+
 static int heed(struct engine *engine, struct engine_event *event)
 {
 	switch (event->kind) {
@@ -113,6 +122,9 @@ static int heed(struct engine *engine, struct engine_event *event)
 		break;
 	case ENGINE_HEARD:
 		engine_pulse_relax(&engine->pulse);
+		break;
+	case ENGINE_CONFINED:
+		note_confinement(engine, &event->confinement);
 		break;
 	}
 	return 0;
@@ -178,7 +190,11 @@ static int send_setup(struct engine *engine)
 	if (workers < ENGINE_SAVES)
 		workers = ENGINE_SAVES;
 	r = engine_setup_set_limits(engine->setup, (unsigned)workers, engine->deaths);
-	return r < 0 ? r : engine_message_send(engine->process.orders_fd, engine->setup, -1);
+	if (r == 0)
+		r = engine_message_send(engine->process.orders_fd, engine->setup,
+					engine->process.its_notices_fd);
+	engine_process_has_notices(&engine->process);
+	return r;
 }
 
 /* err is filled where the child is not to blame. */

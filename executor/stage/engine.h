@@ -63,6 +63,8 @@ struct engine {
 	/* What earlier children have moved and asked for, and what this one says. */
 	uint64_t base[2][LEDGER_DIRECTION_COUNT], told[2][LEDGER_DIRECTION_COUNT];
 	struct http_counts base_counts, counts;
+	bool is_confined; /* a child has said how: */
+	struct confinement confinement;
 };
 
 /* What a child will have to know; nothing is started. stage->ledger hears of everything; all of it is

@@ -7,6 +7,7 @@
 #include "executor/event/fibers.h"
 #include "executor/process/signals.h"
 #include "executor/stage/engine_asks.h"
+#include "executor/stage/engine_confine.h"
 #include "executor/stage/engine_message.h"
 #include "executor/stage/engine_process.h"
 #include "executor/stage/engine_setup.h"
@@ -36,7 +37,7 @@ struct job {
 
 struct engine_child {
 	struct event_source orders;
-	int asks_fd;
+	int asks_fd, notices_fd;
 	struct log log;
 	struct json_object *setup;
 	struct template *template;
@@ -425,12 +426,10 @@ static int take_streams(struct engine_child *self)
 static int receive_setup(struct engine_child *self, struct error *err)
 {
 	struct engine_order order;
-	int fd = -1, r = take_streams(self);
+	int r = take_streams(self);
 
 	if (r == 0)
-		r = engine_message_receive(self->orders.fd, true, &self->setup, &fd);
-	if (fd >= 0)
-		close(fd);
+		r = engine_message_receive(self->orders.fd, true, &self->setup, &self->notices_fd);
 	if (r < 0)
 		return error_errno(err, r,
 				   "this command is for argoexec itself: its standard input");
@@ -440,9 +439,19 @@ static int receive_setup(struct engine_child *self, struct error *err)
 				 &self->limits, err);
 }
 
+static int give_up(struct engine_child *self, struct error *err)
+{
+	struct engine_event event = { .kind = ENGINE_CONFINED };
+	int r = engine_confine(&self->stage, self->notices_fd, &event.confinement, err);
+
+	send_event(self, &event);
+	return r;
+}
+
 int engine_child_main(const struct role *role)
 {
 	struct engine_child self = { .orders = { .callback = on_orders, .name = "orders" },
+				     .notices_fd = -1,
 				     .log = role->log };
 	struct signals signals; /* its signals stay blocked: they are its role's */
 	struct error err = ERROR_NONE;
@@ -455,6 +464,8 @@ int engine_child_main(const struct role *role)
 	/* The role has ended meanwhile, or was killed. */
 	if (r == -EPIPE)
 		return ROLE_OK;
+	if (r == 0)
+		r = give_up(&self, &err);
 	if (r == 0)
 		r = set_up(&self, &err);
 	if (r == 0)

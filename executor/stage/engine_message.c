@@ -3,6 +3,7 @@
 #include "executor/base/cleanup.h"
 #include "executor/base/fd.h"
 #include "executor/http/digest.h"
+#include "executor/stage/engine_confine.h"
 #include "executor/stage/engine_counts.h"
 
 #include <errno.h>
@@ -309,7 +310,7 @@ int engine_order_read(struct json_object *message, struct engine_order *ret)
 
 /* --- events ------------------------------------------------------------------------------ */
 
-static const char *const event_names[] = { "entry", "settled", "counts", "heard" };
+static const char *const event_names[] = { "entry", "settled", "counts", "heard", "confined" };
 
 static const char *const sum_names[2][LEDGER_DIRECTION_COUNT] = {
 	{ "loaded_bytes", "saved_bytes" }, { "load_retries", "save_retries" }
@@ -468,6 +469,8 @@ struct json_object *engine_event_print(const struct engine_event *event)
 		r = print_entry(message, event);
 	else if (r == 0 && event->kind == ENGINE_SETTLED)
 		r = print_settled(message, event);
+	else if (r == 0 && event->kind == ENGINE_CONFINED)
+		r = engine_confined_print(message, &event->confinement);
 	else if (r == 0 && event->kind == ENGINE_COUNTS)
 		r = engine_counts_print(message, &event->counts);
 	return r < 0 ? NULL : TAKE_PTR(message);
@@ -488,6 +491,8 @@ int engine_event_read(struct json_object *message, struct engine_event *ret)
 		r = engine_counts_read(message, &ret->counts);
 	else if (kind == ENGINE_HEARD)
 		r = 0;
+	else if (kind == ENGINE_CONFINED)
+		r = engine_confined_read(message, &ret->confinement);
 	if (r < 0)
 		engine_event_done(ret);
 	return r;

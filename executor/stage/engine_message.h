@@ -8,6 +8,7 @@
 
 #include "executor/artifact/store.h"
 #include "executor/base/error.h"
+#include "executor/confine/confine.h"
 #include "executor/http/counts.h"
 #include "executor/json/json.h"
 #include "executor/stage/ledger.h"
@@ -55,7 +56,13 @@ int engine_order_read(struct json_object *message, struct engine_order *ret);
 /* --- child → role ----------------------------------------------------------------------- */
 
 /* HEARD answers CANCEL, at once. */
-enum engine_event_kind { ENGINE_ENTRY, ENGINE_SETTLED, ENGINE_COUNTS, ENGINE_HEARD };
+enum engine_event_kind {
+	ENGINE_ENTRY,
+	ENGINE_SETTLED,
+	ENGINE_COUNTS,
+	ENGINE_HEARD,
+	ENGINE_CONFINED,
+};
 
 struct engine_event {
 	enum engine_event_kind kind;
@@ -72,6 +79,8 @@ struct engine_event {
 	struct error error; /* code 0 = none */
 	/* COUNTS */
 	struct http_counts counts;
+	/* CONFINED: before it has read anything but its first message */
+	struct confinement confinement;
 };
 
 struct json_object *engine_event_print(const struct engine_event *event);

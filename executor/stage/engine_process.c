@@ -1,9 +1,11 @@
 #include "executor/stage/engine_process.h"
 
 #include "executor/base/cleanup.h"
+#include "executor/confine/confine.h"
 #include "executor/process/child.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -28,22 +30,30 @@ int engine_process_start(struct engine_process *process, struct error *err)
 	static char name[] = "argoexec", command[] = ENGINE_PROCESS_COMMAND;
 	char *const argv[] = { name, command, NULL };
 	_cleanup_close_ int orders = -1, asks = -1, its_orders = -1, its_asks = -1;
-	int r = make_pair(&orders, &its_orders, err);
+	_cleanup_close_ int notices = -1, its_notices = -1;
+	int ends[2], r = make_pair(&orders, &its_orders, err);
 
 	if (r == 0)
 		r = make_pair(&asks, &its_asks, err);
-	if (r == 0)
-		r = child_spawn(&(struct child_options){ .path = child_own_program(),
-							 .argv = argv,
-							 .envp = environ,
-							 .stdin_fd = its_orders,
-							 .stdout_fd = its_asks,
-							 .stderr_fd = -1 },
-				&process->pid, err);
+	if (r == 0 && pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
+		r = error_errno(err, -errno, "pipe");
+	if (r < 0)
+		return r;
+	notices = ends[0];
+	its_notices = ends[1];
+	r = child_spawn(&(struct child_options){ .path = child_own_program(),
+						 .argv = argv,
+						 .envp = environ,
+						 .stdin_fd = its_orders,
+						 .stdout_fd = its_asks,
+						 .stderr_fd = -1 },
+			&process->pid, err);
 	if (r < 0)
 		return r;
 	process->orders_fd = TAKE_FD(orders);
 	process->asks_fd = TAKE_FD(asks);
+	process->notices_fd = TAKE_FD(notices);
+	process->its_notices_fd = TAKE_FD(its_notices);
 	return 0;
 }
 
@@ -62,18 +72,47 @@ static bool has_ended(pid_t pid)
 	return r != 0;
 }
 
+void engine_process_has_notices(struct engine_process *process)
+{
+	cleanup_close(&process->its_notices_fd);
+	process->its_notices_fd = -1;
+}
+
+static void describe_death(const siginfo_t *info, const char *call,
+			   char death[ENGINE_PROCESS_DEATH_MAX])
+{
+	if (call)
+		snprintf(death, ENGINE_PROCESS_DEATH_MAX, "was stopped at the system call %s",
+			 call);
+	else if (info->si_code == CLD_EXITED)
+		snprintf(death, ENGINE_PROCESS_DEATH_MAX, "ended with exit status %d",
+			 info->si_status);
+	else if (info->si_status == SIGSYS)
+		snprintf(death, ENGINE_PROCESS_DEATH_MAX, "was killed at a forbidden system call");
+	else if (info->si_status != SIGKILL)
+		snprintf(death, ENGINE_PROCESS_DEATH_MAX, "was killed by signal %d",
+			 info->si_status);
+	else
+		snprintf(death, ENGINE_PROCESS_DEATH_MAX,
+			 "was killed by signal 9 (out of memory?)");
+}
+
 void engine_process_end(struct engine_process *process, char death[ENGINE_PROCESS_DEATH_MAX])
 {
-	siginfo_t info = { .si_pid = 0 };
+	siginfo_t info = { .si_code = CLD_KILLED, .si_status = SIGKILL };
+	char call[CONFINE_CALL_NAME_MAX];
+	bool is_refusal;
 	int r;
 
 	if (process->pid == 0)
 		return;
 	close(TAKE_FD(process->orders_fd));
 	close(TAKE_FD(process->asks_fd));
+	engine_process_has_notices(process);
 	kill(process->pid, SIGKILL);
 	if (!has_ended(process->pid)) {
 		process->pid = 0;
+		close(TAKE_FD(process->notices_fd));
 		if (death)
 			snprintf(death, ENGINE_PROCESS_DEATH_MAX,
 				 "waits for a disk and cannot be killed");
@@ -83,15 +122,11 @@ void engine_process_end(struct engine_process *process, char death[ENGINE_PROCES
 		r = waitid(P_PID, (id_t)process->pid, &info, WEXITED);
 	while (r < 0 && errno == EINTR);
 	process->pid = 0;
-	if (death && r == 0 && info.si_code == CLD_EXITED)
-		snprintf(death, ENGINE_PROCESS_DEATH_MAX, "ended with exit status %d",
-			 info.si_status);
-	else if (death && r == 0 && info.si_status != SIGKILL)
-		snprintf(death, ENGINE_PROCESS_DEATH_MAX, "was killed by signal %d",
-			 info.si_status);
-	else if (death)
-		snprintf(death, ENGINE_PROCESS_DEATH_MAX,
-			 "was killed by signal 9 (out of memory?)");
+	is_refusal = info.si_code == CLD_EXITED && info.si_status == CONFINE_EXIT_STATUS &&
+		     confine_notice(process->notices_fd, call);
+	close(TAKE_FD(process->notices_fd));
+	if (death)
+		describe_death(&info, is_refusal ? call : NULL, death);
 }
 
 void engine_process_begin(void)

@@ -336,7 +336,8 @@ def test_a_killed_role_takes_it_along(lab: Lab, proxy: FaultProxy) -> None:
 
 
 def test_signals_are_the_roles(lab: Lab, proxy: FaultProxy) -> None:
-    """The child has a group of its own and blocks what can be blocked."""
+    """The child has a group of its own and blocks what can be blocked, but for the one signal that
+    tells it of a forbidden system call, and which does nothing when somebody else sends it."""
     step, prefix = two_inputs(lab, proxy)
     with step.only_init().runner() as runner:
         runner.start()
@@ -346,8 +347,21 @@ def test_signals_are_the_roles(lab: Lab, proxy: FaultProxy) -> None:
         lines = Path(f"/proc/{child}/status").read_text().splitlines()
         blocked = next(int(l.split()[1], 16) for l in lines if l.startswith("SigBlk:"))
         never = 1 << (signal.SIGKILL - 1) | 1 << (signal.SIGSTOP - 1)
-        assert blocked | never == (1 << 64) - 1
+        caught = next(int(l.split()[1], 16) for l in lines if l.startswith("SigCgt:"))
+        assert caught & ~blocked == 1 << (signal.SIGSYS - 1)
+        assert blocked | caught | never == (1 << 64) - 1
+        os.kill(child, signal.SIGSYS)
+        wait_until_seen(lambda: is_handled(child), "SIGSYS")
+        assert staging(runner, "init") == child
         runner.stop(0)
+
+
+def is_handled(pid: int) -> bool:
+    """No signal of PID is pending that it does not block."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    masks = dict(l.split() for l in lines if l.startswith(("Sig", "Shd")) and "/" not in l)
+    pending = int(masks["SigPnd:"], 16) | int(masks["ShdPnd:"], 16)
+    return pending & ~int(masks["SigBlk:"], 16) == 0
 
 
 def test_it_holds_nothing_of_its_role(lab: Lab, proxy: FaultProxy) -> None:

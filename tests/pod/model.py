@@ -211,7 +211,14 @@ def environment(pod: dict, container: dict, sources: Sources) -> dict[str, str]:
             raise SpecError(f"env {entry['name']}: unknown source {sorted(origin)}")
         if value is not None:
             result[entry["name"]] = value
-    return {**service, **result}
+    return {**confinement(container), **service, **result}
+
+
+def confinement(container: dict) -> dict[str, str]:
+    """For a whole run of the tests with another mode: of all containers that are the executor's."""
+    mode = os.environ.get("ARGOEXEC_CONFINEMENT")
+    is_executors = container["name"] in ("init", "wait", "supervisor")
+    return {"ARGOEXEC_CONFINEMENT": mode} if mode and is_executors else {}
 
 
 def command_line(container: dict, image_config: dict, env: dict[str, str]) -> list[str]:

@@ -1,0 +1,95 @@
+"""What the processes of a pod have given up when strangers' bytes reach them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.test_staging_process import saving, staging, stored, two_inputs
+from tests.lab import Lab
+from tests.scenario import wait_until_seen
+from tests.servers.fault_proxy import FaultProxy
+
+# include/uapi/linux/capability.h
+DAC_OVERRIDE, FOWNER, FSETID, SETGID, SETUID, NET_BIND_SERVICE = 1, 3, 4, 6, 7, 10
+OF_STAGE = {DAC_OVERRIDE, FOWNER, FSETID, SETGID, SETUID}
+
+
+@pytest.fixture
+def proxy(lab: Lab) -> Iterator[FaultProxy]:
+    with FaultProxy(lab.s3.address) as fault_proxy:
+        yield fault_proxy
+
+
+def status(pid: int) -> dict[str, str]:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {name: value.strip() for name, value in (line.split(":", 1) for line in lines)}
+
+
+def capabilities(pid: int, name: str) -> set[int]:
+    mask = int(status(pid)[name], 16)
+    return {n for n in range(64) if mask >> n & 1}
+
+
+def assert_confined(pid: int, used: set[int], permitted: set[int], filters: int) -> None:
+    """USED and PERMITTED are what a process of root has of them."""
+    shown = status(pid)
+    has_any = capabilities(pid, "CapPrm") != set()
+    assert capabilities(pid, "CapEff") == (used if has_any else set())
+    assert capabilities(pid, "CapPrm") == (permitted if has_any else set())
+    assert capabilities(pid, "CapInh") == capabilities(pid, "CapAmb") == set()
+    assert shown["NoNewPrivs"] == "1"
+    assert int(shown["Seccomp_filters"]) == filters
+    limits = Path(f"/proc/{pid}/limits").read_text().splitlines()
+    core = next(line for line in limits if line.startswith("Max core file size"))
+    assert core.split()[-3:-1] == ["0", "0"]
+
+
+def outer_filters(pid: int) -> int:
+    """Of the container, which its processes have inherited."""
+    return int(status(pid)["Seccomp_filters"])
+
+
+def test_wait_and_its_child(lab: Lab, proxy: FaultProxy) -> None:
+    rule = proxy.faults.add(verb="PUT", path="/l", action={"kind": "stall_request", "bytes": 1000})
+    step, key = saving(lab, proxy)
+    with step.runner() as runner:
+        runner.start()
+        wait_until_seen(lambda: rule.fired == 1, "an upload")
+        role, child = runner.pid("wait"), staging(runner, "wait")
+        outer = outer_filters(role)
+        used = OF_STAGE - {FSETID} | {NET_BIND_SERVICE}
+        assert_confined(role, used, OF_STAGE | {NET_BIND_SERVICE}, outer)
+        assert_confined(child, OF_STAGE, OF_STAGE, outer + 1)
+        wait_until_seen(lambda: "s" in stored(lab, key), "the small one")
+        runner.stop(0)
+
+
+def test_init_and_its_child(lab: Lab, proxy: FaultProxy) -> None:
+    step, prefix = two_inputs(lab, proxy)
+    with step.only_init().runner() as runner:
+        runner.start()
+        wait_until_seen(lambda: staging(runner, "init") != 0, "a staging process")
+        role, child = runner.pid("init"), staging(runner, "init")
+        outer = outer_filters(role)
+        wait_until_seen(lambda: outer_filters(child) > outer, "a filter")
+        assert_confined(role, {DAC_OVERRIDE, FOWNER}, OF_STAGE, outer)
+        assert_confined(child, OF_STAGE, OF_STAGE, outer + 1)
+        runner.stop(0)
+
+
+@pytest.mark.parametrize("mode, filters, privileges", [("off", 0, "0"), ("record", 1, "1")])
+def test_as_the_environment_says(
+    lab: Lab, proxy: FaultProxy, mode: str, filters: int, privileges: str
+) -> None:
+    step, prefix = two_inputs(lab, proxy)
+    step.set_env("init", "ARGOEXEC_CONFINEMENT", mode)
+    with step.only_init().runner() as runner:
+        runner.start()
+        wait_until_seen(lambda: any(r["verb"] == "GET" for r in proxy.requests()), "a download")
+        role, child = runner.pid("init"), staging(runner, "init")
+        assert outer_filters(child) == outer_filters(role) + filters
+        assert status(child)["NoNewPrivs"] == status(role)["NoNewPrivs"] == privileges
+        runner.stop(0)
