@@ -68,9 +68,7 @@ static void confine_layers(enum confine_kind kind, const struct confine_options 
 	       CONFINE_IN_FORCE);
 	settle(&layers[CONFINE_MEMORY], confine_memory(), CONFINE_IN_FORCE);
 	if (options->place_count > 0)
-		settle(&layers[CONFINE_FILES],
-		       confine_files(options->places, options->place_count,
-				     layers[CONFINE_FILES].reason),
+		settle(&layers[CONFINE_FILES], confine_files(options, layers[CONFINE_FILES].reason),
 		       CONFINE_IN_FORCE);
 	r = confine_filter(kind, is_recording, options->notice_fd);
 	if (r != -ENOENT)

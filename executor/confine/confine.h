@@ -70,6 +70,7 @@ struct confine_options {
 	/* FILES; without any the layer is unused. */
 	const struct confine_place *places;
 	size_t place_count;
+	bool reads_anywhere; /* only writing and executing are limited */
 };
 
 /* Gives up everything that `kind` does not need. 0; or, if it is required, -EPERM with the first layer

@@ -44,12 +44,12 @@ static uint64_t known_rights(int abi)
 	return rights;
 }
 
-static int create(int abi, struct ruleset *ruleset)
+static int create(int abi, uint64_t unlimited, struct ruleset *ruleset)
 {
 	/* A kernel refuses more bytes than it knows, if they are not zero. */
 	size_t size = abi >= 6 ? sizeof(*ruleset) : sizeof(ruleset->files);
 
-	*ruleset = (struct ruleset){ .files = known_rights(abi) };
+	*ruleset = (struct ruleset){ .files = known_rights(abi) & ~unlimited };
 	if (abi >= 6)
 		ruleset->scopes = SCOPE_ABSTRACT_UNIX_SOCKET | SCOPE_SIGNAL;
 	return (int)syscall(SYS_landlock_create_ruleset, ruleset, size, 0);
@@ -72,14 +72,16 @@ static int allow(int ruleset_fd, const struct ruleset *ruleset, const struct con
 		return -errno;
 	if (!S_ISDIR(st.st_mode))
 		rule.allowed_access &= OF_FILES;
+	/* Of what is only to be read, where reading is not limited; a rule without rights is refused. */
+	if (rule.allowed_access == 0)
+		return 0;
 	return syscall(SYS_landlock_add_rule, ruleset_fd, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) <
 			       0 ?
 		       -errno :
 		       0;
 }
 
-int confine_files(const struct confine_place *places, size_t count,
-		  char reason[static CONFINE_REASON_MAX])
+int confine_files(const struct confine_options *options, char reason[static CONFINE_REASON_MAX])
 {
 	int abi =
 		(int)syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
@@ -100,11 +102,11 @@ int confine_files(const struct confine_place *places, size_t count,
 			 abi);
 		return -EOPNOTSUPP;
 	}
-	fd = create(abi, &ruleset);
+	fd = create(abi, options->reads_anywhere ? READING : 0, &ruleset);
 	if (fd < 0)
 		return -errno;
-	for (size_t i = 0; i < count; i++) {
-		int r = allow(fd, &ruleset, &places[i]);
+	for (size_t i = 0; i < options->place_count; i++) {
+		int r = allow(fd, &ruleset, &options->places[i]);
 
 		if (r < 0)
 			return r;

@@ -19,5 +19,4 @@ const struct confine_call *confine_calls(enum confine_kind kind, size_t *ret_cou
 int confine_filter(enum confine_kind kind, bool is_recording, int notice_fd);
 
 /* files.c */
-int confine_files(const struct confine_place *places, size_t count,
-		  char reason[static CONFINE_REASON_MAX]);
+int confine_files(const struct confine_options *options, char reason[static CONFINE_REASON_MAX]);

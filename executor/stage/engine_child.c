@@ -442,7 +442,8 @@ static int receive_setup(struct engine_child *self, struct error *err)
 static int give_up(struct engine_child *self, struct error *err)
 {
 	struct engine_event event = { .kind = ENGINE_CONFINED };
-	int r = engine_confine(&self->stage, self->notices_fd, &event.confinement, err);
+	int r = engine_confine(&self->stage, &self->limits, self->notices_fd, &event.confinement,
+			       err);
 
 	send_event(self, &event);
 	return r;

@@ -1,19 +1,142 @@
 #include "executor/stage/engine_confine.h"
 
 #include "executor/base/cleanup.h"
+#include "executor/base/path.h"
 #include "executor/stage/engine_message.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
-int engine_confine(const struct stage *stage, int notice_fd, struct confinement *ret,
-		   struct error *err)
+/* What is read besides the pod's own files: who names hosts, whom to trust, how much there is of the
+ * machine. Not the service account, no secrets: the role reads those (engine_asks.h). */
+static const char *const readable[] = {
+	"/etc/resolv.conf",
+	"/etc/hosts",
+	"/etc/nsswitch.conf",
+	"/etc/host.conf",
+	"/etc/svc.conf",
+	"/etc/ssl",
+	"/etc/pki",
+	"/usr/lib/ssl",
+	"/usr/share/ca-certificates",
+	"/usr/local/share/ca-certificates",
+	"/etc/localtime",
+	"/usr/share/zoneinfo",
+	"/proc/self",
+	"/proc/meminfo",
+	"/sys/fs/cgroup",
+	"/sys/devices/system/cpu",
+	"/dev/null",
+	"/dev/urandom",
+};
+#define READABLE_COUNT (sizeof(readable) / sizeof(readable[0]))
+
+/* Temporary files, of the stores and of handing over to plugins. */
+#define TEMPORARY "/tmp"
+
+struct places {
+	struct confine_place *items;
+	size_t count, room;
+	char **texts; /* of items, where they are ours */
+	size_t text_count;
+};
+
+static void places_done(struct places *places)
 {
-	struct confine_options options = { .notice_fd = notice_fd };
+	for (size_t i = 0; i < places->text_count; i++)
+		free(places->texts[i]);
+	free(places->texts);
+	free(places->items);
+}
+
+static void add(struct places *places, const char *path, bool is_writable)
+{
+	if (path && *path && places->count < places->room)
+		places->items[places->count++] =
+			(struct confine_place){ .path = path, .is_writable = is_writable };
+}
+
+static void add_text(struct places *places, char *path, bool is_writable)
+{
+	if (!path)
+		return;
+	places->texts[places->text_count++] = path;
+	add(places, path, is_writable);
+}
+
+/* Where each input goes: into a volume of the user's, or into the directory that main's paths are
+ * mounted from. */
+static void add_targets(struct places *places, const struct stage *stage)
+{
+	const struct template *template = stage->template;
+	bool has_own = false;
+
+	for (size_t i = 0; i < template->input_count; i++) {
+		const char *mount = template_find_mount(template, template->inputs[i].path);
+
+		has_own = has_own || !mount;
+		if (mount)
+			add_text(places, path_join(stage->main_root, mount), true);
+	}
+	if (!has_own)
+		return;
+	/* A place that is not there yet is none. */
+	path_make_directories(stage->inputs, 0755, NULL);
+	add(places, stage->inputs, true);
+}
+
+static void add_readable(struct places *places)
+{
+	const char *directories = getenv("SSL_CERT_DIR");
+	char *rest = directories ? strdup(directories) : NULL, *path;
+
+	for (size_t i = 0; i < READABLE_COUNT; i++)
+		add(places, readable[i], false);
+	add(places, getenv("SSL_CERT_FILE"), false);
+	if (!rest)
+		return;
+	places->texts[places->text_count++] = rest;
+	while ((path = strsep(&rest, ":")))
+		add(places, path, false);
+}
+
+/* SSL_CERT_DIR may name so many. */
+#define CERTIFICATE_DIRECTORIES_MAX 16
+
+static int collect(struct places *places, const struct stage *stage,
+		   const struct engine_limits *limits)
+{
+	size_t inputs = stage->template->input_count;
+
+	places->room = inputs + READABLE_COUNT + CERTIFICATE_DIRECTORIES_MAX + 4;
+	places->items = calloc(places->room, sizeof(*places->items));
+	places->texts = calloc(inputs + 1, sizeof(*places->texts));
+	if (!places->items || !places->texts)
+		return -ENOMEM;
+	add(places, TEMPORARY, true);
+	add(places, getenv("TMPDIR"), true);
+	if (limits->has_inputs)
+		add_targets(places, stage);
+	add_readable(places);
+	return 0;
+}
+
+int engine_confine(const struct stage *stage, const struct engine_limits *limits, int notice_fd,
+		   struct confinement *ret, struct error *err)
+{
+	_cleanup_(places_done) struct places places = { .count = 0 };
+	struct confine_options options = { .notice_fd = notice_fd,
+					   .reads_anywhere = !limits->loads_only };
 	int r = confine_mode_from_environment(&options.mode, err);
 
-	(void)stage;
-	return r < 0 ? r : confine(CONFINE_STAGE, &options, ret, err);
+	if (r < 0)
+		return r;
+	if (collect(&places, stage, limits) < 0)
+		return error_set(err, -ENOMEM, "out of memory");
+	options.places = places.items;
+	options.place_count = places.count;
+	return confine(CONFINE_STAGE, &options, ret, err);
 }
 
 static struct json_object *print_condition(const struct confine_condition *condition)

@@ -3,12 +3,13 @@
 
 #include "executor/confine/confine.h"
 #include "executor/json/json.h"
+#include "executor/stage/engine_setup.h"
 #include "executor/stage/stage.h"
 
 /* In the child, when it knows its places and before anything else. notice_fd: see confine.h. 0; or a
  * negative errno with err filled, if confinement is required. *ret is filled in either case. */
-int engine_confine(const struct stage *stage, int notice_fd, struct confinement *ret,
-		   struct error *err);
+int engine_confine(const struct stage *stage, const struct engine_limits *limits, int notice_fd,
+		   struct confinement *ret, struct error *err);
 
 /* What has become of each layer as part of a message, and back: 0, -ENOMEM or -EPROTO. */
 int engine_confined_print(struct json_object *message, const struct confinement *confinement);
