@@ -14,6 +14,7 @@
 #pragma once
 
 #include "executor/base/log.h"
+#include "executor/confine/confine.h"
 #include "executor/event/loop.h"
 #include "executor/http/counts.h"
 #include "executor/stage/ledger.h"
@@ -51,6 +52,9 @@ struct control_model {
 	const struct ledger *ledger; /* artifacts; NULL = none are moved here */
 	/* The requests to stores so far; NULL = none are made for this process. */
 	void (*traffic)(void *context, struct http_counts *ret);
+	/* What this process has given up, or the one that stages for it; NULL as long as there is none
+	 * or nothing is known. */
+	const struct confinement *(*confinement)(void *context, bool is_stage);
 };
 
 struct control;

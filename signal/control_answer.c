@@ -313,5 +313,7 @@ int control_write_status(struct buffer *out, const struct control_model *model,
 	json_free(containers);
 	if (r == 0)
 		r = set_artifacts(object, model->ledger);
+	if (r == 0 && model->confinement)
+		r = control_set_confinement(object, model);
 	return print(object, r, out);
 }

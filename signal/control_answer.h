@@ -3,6 +3,7 @@
 #pragma once
 
 #include "executor/base/buffer.h"
+#include "executor/json/json.h"
 #include "signal/control.h"
 
 /* Latency of acknowledgements: counts up to each bound, and the sum. */
@@ -42,6 +43,10 @@ int control_write_event(struct buffer *out, const struct control_model *model, s
 /* OpenMetrics 1.0 text. */
 int control_write_metrics(struct buffer *out, const struct control_model *model,
 			  const struct control_statistics *statistics);
+
+/* Of that, and of the status: what is in force of confinement. */
+int control_write_confinement(struct buffer *out, const struct control_model *model);
+int control_set_confinement(struct json_object *object, const struct control_model *model);
 
 /* Of that: what the requests to stores came to. */
 int control_write_traffic(struct buffer *out, const struct control_model *model);

@@ -144,6 +144,8 @@ int control_write_metrics(struct buffer *out, const struct control_model *model,
 		r = write_artifacts(out, model->ledger);
 	if (r == 0 && model->traffic)
 		r = control_write_traffic(out, model);
+	if (r == 0 && model->confinement)
+		r = control_write_confinement(out, model);
 	if (r == 0)
 		r = buffer_append_format(
 			out,

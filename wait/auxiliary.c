@@ -126,6 +126,15 @@ static void count_traffic(void *context, struct http_counts *ret)
 	engine_count(&self->engine, ret);
 }
 
+static const struct confinement *confinement_of(void *context, bool is_stage)
+{
+	const struct auxiliary *self = context;
+
+	if (!is_stage)
+		return &self->confinement;
+	return self->engine.is_confined ? &self->engine.confinement : NULL;
+}
+
 /* Neither socket is worth the pod's outputs: without it the pod works as ever, and people and agents
  * have one way less to ask. */
 static void open_control(struct auxiliary *self, const char *name)
@@ -139,6 +148,7 @@ static void open_control(struct auxiliary *self, const char *name)
 		.context = self,
 		.ledger = &self->ledger,
 		.traffic = count_traffic,
+		.confinement = confinement_of,
 	};
 	struct error err = ERROR_NONE;
 

@@ -2,6 +2,7 @@
 
 #include "executor/base/cleanup.h"
 #include "executor/stage/engine_asks.h"
+#include "executor/stage/engine_confine.h"
 #include "executor/stage/engine_counts.h"
 #include "executor/stage/engine_requests.h"
 #include "executor/stage/engine_setup.h"
@@ -346,6 +347,8 @@ static void lose(struct engine *engine, const char *why)
 	engine_process_end(&engine->process, engine->death);
 	if (why)
 		snprintf(engine->death, sizeof(engine->death), "%s", why);
+	else
+		engine_confined_explain(&engine->confinement, engine->death);
 	engine->is_set_up = false;
 	engine->deaths++;
 	log_warn(engine->log, "The staging process has died", log_string("reason", engine->death));

@@ -5,6 +5,7 @@
 #include "executor/stage/engine_message.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -137,6 +138,19 @@ int engine_confine(const struct stage *stage, const struct engine_limits *limits
 	options.places = places.items;
 	options.place_count = places.count;
 	return confine(CONFINE_STAGE, &options, ret, err);
+}
+
+void engine_confined_explain(const struct confinement *confinement,
+			     char death[ENGINE_PROCESS_DEATH_MAX])
+{
+	enum confine_layer refused = confinement_refused(confinement);
+	enum confine_mode mode;
+
+	if (refused == CONFINE_LAYER_COUNT || confine_mode_from_environment(&mode, NULL) < 0 ||
+	    mode != CONFINE_REQUIRED)
+		return;
+	snprintf(death, ENGINE_PROCESS_DEATH_MAX, "cannot be confined, which is required: %s: %s",
+		 confine_layer_name(refused), confinement->layers[refused].reason);
 }
 
 static struct json_object *print_condition(const struct confine_condition *condition)

@@ -3,6 +3,7 @@
 
 #include "executor/confine/confine.h"
 #include "executor/json/json.h"
+#include "executor/stage/engine_process.h"
 #include "executor/stage/engine_setup.h"
 #include "executor/stage/stage.h"
 
@@ -10,6 +11,11 @@
  * negative errno with err filled, if confinement is required. *ret is filled in either case. */
 int engine_confine(const struct stage *stage, const struct engine_limits *limits, int notice_fd,
 		   struct confinement *ret, struct error *err);
+
+/* In the role, of a child that has ended: if confinement is required and was refused, it ended for that,
+ * and *death says so; else *death stays. */
+void engine_confined_explain(const struct confinement *confinement,
+			     char death[ENGINE_PROCESS_DEATH_MAX]);
 
 /* What has become of each layer as part of a message, and back: 0, -ENOMEM or -EPROTO. */
 int engine_confined_print(struct json_object *message, const struct confinement *confinement);

@@ -235,10 +235,31 @@ def metrics(control: Control) -> dict[str, float]:
     return samples
 
 
+def confinement_of(control: Control, process: str) -> dict[str, str]:
+    told = control.status()["confinement"]
+    return {entry["layer"]: entry["state"] for entry in told if entry["process"] == process}
+
+
+def test_confinement(running: Control) -> None:
+    """There is no child that stages: nothing is told of it."""
+    assert confinement_of(running, "stage") == {}
+    assert confinement_of(running, "wait") == {
+        "capabilities": "in force",
+        "no new privileges": "in force",
+        "memory": "in force",
+        "system calls": "unused",
+        "files": "unused",
+    }
+
+
 def test_metrics(running: Control) -> None:
     before = metrics(running)
     assert before['argoexec_containers{state="running"}'] == 1
     assert before["argoexec_acknowledgement_seconds_count"] == 0
+    for layer, state in confinement_of(running, "wait").items():
+        sample = f'argoexec_confinement{{process="wait",layer="{layer}",state="%s"}}'
+        assert before[sample % state] == 1
+        assert sum(before[sample % s] for s in ("unused", "refused", "recording", "in force")) == 1
     assert running.terminate(signal=CONT).status == 202
     assert running.terminate(signal=77).status == 400
     after = metrics(running)

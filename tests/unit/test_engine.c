@@ -4,6 +4,7 @@
 #include "executor/base/fd.h"
 #include "executor/base/path.h"
 #include "executor/stage/engine_asks.h"
+#include "executor/stage/engine_confine.h"
 #include "executor/stage/engine_counts.h"
 #include "executor/stage/engine_message.h"
 #include "tests/unit/scratch.h"
@@ -247,6 +248,61 @@ static void test_sums_over_several_lives(void **state)
 	assert_int_equal(sum.stores[0].requests, 6);
 }
 
+/* --- confinement ------------------------------------------------------------------------ */
+
+static void test_confinement_as_a_message(void **state)
+{
+	struct engine_event sent = { .kind = ENGINE_CONFINED }, received;
+	struct confine_condition *layers = sent.confinement.layers;
+	_cleanup_json_ struct json_object *message = NULL;
+
+	(void)state;
+	layers[CONFINE_CAPABILITIES].state = CONFINE_IN_FORCE;
+	layers[CONFINE_FILES].state = CONFINE_REFUSED;
+	snprintf(layers[CONFINE_FILES].reason, CONFINE_REASON_MAX, "%0127d", 0);
+	message = engine_event_print(&sent);
+	assert_non_null(message);
+	assert_int_equal(engine_event_read(message, &received), 0);
+	assert_int_equal(received.kind, ENGINE_CONFINED);
+	assert_memory_equal(&received.confinement, &sent.confinement, sizeof(sent.confinement));
+	/* A reason that is too long, a state that there is not, a layer too many. */
+	assert_int_equal(json_set_string(json_at(json_get(message, "layers"), 0), "reason",
+					 "12345678901234567890123456789012345678901234567890"
+					 "12345678901234567890123456789012345678901234567890"
+					 "1234567890123456789012345678"),
+			 0);
+	assert_int_equal(engine_event_read(message, &received), -EPROTO);
+	assert_int_equal(json_set_string(json_at(json_get(message, "layers"), 0), "reason", ""), 0);
+	assert_int_equal(engine_event_read(message, &received), 0);
+	assert_int_equal(json_set(json_at(json_get(message, "layers"), 0), "state",
+				  json_new_int(CONFINE_STATE_COUNT)),
+			 0);
+	assert_int_equal(engine_event_read(message, &received), -EPROTO);
+	assert_int_equal(
+		json_set(json_at(json_get(message, "layers"), 0), "state", json_new_int(0)), 0);
+	assert_int_equal(json_append(json_get(message, "layers"), json_new_object()), 0);
+	assert_int_equal(engine_event_read(message, &received), -EPROTO);
+}
+
+static void test_why_a_child_ended(void **state)
+{
+	struct confinement confinement = { .layers[CONFINE_CALLS].state = CONFINE_IN_FORCE };
+	char death[ENGINE_PROCESS_DEATH_MAX] = "ended";
+
+	(void)state;
+	assert_int_equal(setenv("ARGOEXEC_CONFINEMENT", "required", 1), 0);
+	engine_confined_explain(&confinement, death);
+	assert_string_equal(death, "ended");
+	confinement.layers[CONFINE_CALLS] =
+		(struct confine_condition){ .state = CONFINE_REFUSED, .reason = "why" };
+	engine_confined_explain(&confinement, death);
+	assert_string_equal(death, "cannot be confined, which is required: system calls: why");
+	snprintf(death, sizeof(death), "ended");
+	unsetenv("ARGOEXEC_CONFINEMENT");
+	engine_confined_explain(&confinement, death);
+	assert_string_equal(death, "ended");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -255,6 +311,8 @@ int main(void)
 		cmocka_unit_test(test_the_facts_of_a_large_object),
 		cmocka_unit_test(test_a_descriptor_beside_it),
 		cmocka_unit_test(test_sums_over_several_lives),
+		cmocka_unit_test(test_confinement_as_a_message),
+		cmocka_unit_test(test_why_a_child_ended),
 	};
 
 	return cmocka_run_group_tests(tests, scratch_set_up, scratch_tear_down);
