@@ -55,6 +55,9 @@ static const struct confine_call stage[] = {
 	CALL_IF(ioctl, MASKED(1, INT, FIONBIO)),
 	/* isatty(3), of whatever stdio writes to */
 	CALL_IF(ioctl, MASKED(1, INT, TCGETS)),
+	/* the zone of an IPv6 address */
+	CALL_IF(ioctl, MASKED(1, INT, SIOCGIFINDEX)),
+	CALL_IF(ioctl, MASKED(1, INT, SIOCGIFNAME)),
 
 	/* the loop */
 	CALL(epoll_create1), CALL(epoll_ctl), CALL(epoll_wait), CALL(epoll_pwait), CALL(epoll_pwait2),
@@ -66,6 +69,9 @@ static const struct confine_call stage[] = {
 	SOCKET(AF_INET, SOCK_STREAM), SOCKET(AF_INET, SOCK_DGRAM),
 	SOCKET(AF_INET6, SOCK_STREAM), SOCKET(AF_INET6, SOCK_DGRAM),
 	SOCKET(AF_UNIX, SOCK_STREAM),
+	/* c-ares asks which interfaces there are, and does without an answer */
+	{ .number = SCMP_SYS(socket), .failure = EAFNOSUPPORT, .argument_count = 1,
+	  .arguments = { MASKED(0, INT, AF_NETLINK) } },
 	CALL(connect), CALL(getsockname), CALL(getpeername), CALL(getsockopt), CALL(setsockopt),
 	CALL(sendto), CALL(sendmsg), CALL(sendmmsg), CALL(recvfrom), CALL(recvmsg), CALL(recvmmsg),
 	CALL(shutdown),

@@ -59,7 +59,8 @@ int confine_mode_from_environment(enum confine_mode *ret, struct error *err);
 /* May be written (files made, changed, removed) or only read, with all that is below. One that does
  * not exist is left out. */
 struct confine_place {
-	const char *path;
+	const char *path; /* NULL: what `fd` is, in whatever mount namespace */
+	int fd;
 	bool is_writable;
 };
 
@@ -70,7 +71,6 @@ struct confine_options {
 	/* FILES; without any the layer is unused. */
 	const struct confine_place *places;
 	size_t place_count;
-	bool reads_anywhere; /* only writing and executing are limited */
 };
 
 /* Gives up everything that `kind` does not need. 0; or, if it is required, -EPERM with the first layer

@@ -44,12 +44,12 @@ static uint64_t known_rights(int abi)
 	return rights;
 }
 
-static int create(int abi, uint64_t unlimited, struct ruleset *ruleset)
+static int create(int abi, struct ruleset *ruleset)
 {
 	/* A kernel refuses more bytes than it knows, if they are not zero. */
 	size_t size = abi >= 6 ? sizeof(*ruleset) : sizeof(ruleset->files);
 
-	*ruleset = (struct ruleset){ .files = known_rights(abi) & ~unlimited };
+	*ruleset = (struct ruleset){ .files = known_rights(abi) };
 	if (abi >= 6)
 		ruleset->scopes = SCOPE_ABSTRACT_UNIX_SOCKET | SCOPE_SIGNAL;
 	return (int)syscall(SYS_landlock_create_ruleset, ruleset, size, 0);
@@ -58,7 +58,8 @@ static int create(int abi, uint64_t unlimited, struct ruleset *ruleset)
 /* A place that is not there needs no rule: nothing will be found there. */
 static int allow(int ruleset_fd, const struct ruleset *ruleset, const struct confine_place *place)
 {
-	_cleanup_close_ int fd = open(place->path, O_PATH | O_CLOEXEC);
+	_cleanup_close_ int own_fd = place->path ? open(place->path, O_PATH | O_CLOEXEC) : -1;
+	int fd = place->path ? own_fd : place->fd;
 	struct landlock_path_beneath_attr rule = {
 		.allowed_access = ruleset->files &
 				  (place->is_writable ? READING | WRITING : READING),
@@ -72,9 +73,6 @@ static int allow(int ruleset_fd, const struct ruleset *ruleset, const struct con
 		return -errno;
 	if (!S_ISDIR(st.st_mode))
 		rule.allowed_access &= OF_FILES;
-	/* Of what is only to be read, where reading is not limited; a rule without rights is refused. */
-	if (rule.allowed_access == 0)
-		return 0;
 	return syscall(SYS_landlock_add_rule, ruleset_fd, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) <
 			       0 ?
 		       -errno :
@@ -102,7 +100,7 @@ int confine_files(const struct confine_options *options, char reason[static CONF
 			 abi);
 		return -EOPNOTSUPP;
 	}
-	fd = create(abi, options->reads_anywhere ? READING : 0, &ruleset);
+	fd = create(abi, &ruleset);
 	if (fd < 0)
 		return -errno;
 	for (size_t i = 0; i < options->place_count; i++) {

@@ -4,6 +4,7 @@
 #include "executor/stage/engine_asks.h"
 #include "executor/stage/engine_confine.h"
 #include "executor/stage/engine_counts.h"
+#include "executor/stage/engine_places.h"
 #include "executor/stage/engine_requests.h"
 #include "executor/stage/engine_setup.h"
 
@@ -165,6 +166,29 @@ void engine_count(const struct engine *engine, struct http_counts *ret)
 	engine_counts_add(ret, &engine->counts);
 }
 
+/* --- its end ---------------------------------------------------------------------------- */
+
+static void keep_sums(struct engine *engine)
+{
+	for (size_t i = 0; i < LEDGER_DIRECTION_COUNT; i++) {
+		engine->base[0][i] += engine->told[0][i];
+		engine->base[1][i] += engine->told[1][i];
+		engine->told[0][i] = engine->told[1][i] = 0;
+	}
+	engine_counts_add(&engine->base_counts, &engine->counts);
+	engine->counts = (struct http_counts){ .store_count = 0 };
+}
+
+static void end_child(struct engine *engine)
+{
+	event_remove(&engine->orders);
+	event_remove(&engine->asks);
+	engine_pulse_watch(&engine->pulse, 0);
+	engine_process_end(&engine->process, engine->death);
+	engine->is_set_up = false;
+	keep_sums(engine);
+}
+
 /* --- what it is told -------------------------------------------------------------------- */
 
 static int watch(struct engine *engine)
@@ -191,6 +215,8 @@ static int send_setup(struct engine *engine)
 	if (workers < ENGINE_SAVES)
 		workers = ENGINE_SAVES;
 	r = engine_setup_set_limits(engine->setup, (unsigned)workers, engine->deaths);
+	if (r == 0)
+		r = engine_places_send(engine);
 	if (r == 0)
 		r = engine_message_send(engine->process.orders_fd, engine->setup,
 					engine->process.its_notices_fd);
@@ -278,7 +304,13 @@ static void pump(struct engine *engine)
 	engine->is_pumping = true;
 	while ((next = engine_requests_next(engine, &sent)) && sent < width_for(engine, next)) {
 		struct error err = ERROR_NONE;
+		bool is_strange = engine_places_lack(engine, next);
 
+		/* For what was handed over since this child began there has to be another one. */
+		if (is_strange && sent > 0)
+			break;
+		if (is_strange)
+			end_child(engine);
 		if (send_request(engine, next, &err) >= 0)
 			continue;
 		if (err.code)
@@ -324,35 +356,19 @@ static void explain(const struct engine *engine, struct engine_request *request)
 		error_prefix(err, -ECHILD, "input artifacts failed to load");
 }
 
-static void keep_sums(struct engine *engine)
-{
-	for (size_t i = 0; i < LEDGER_DIRECTION_COUNT; i++) {
-		engine->base[0][i] += engine->told[0][i];
-		engine->base[1][i] += engine->told[1][i];
-		engine->told[0][i] = engine->told[1][i] = 0;
-	}
-	engine_counts_add(&engine->base_counts, &engine->counts);
-	engine->counts = (struct http_counts){ .store_count = 0 };
-}
-
 /* The child is gone, or is to go because of `why`: another one takes over, if there is something to
  * do. */
 static void lose(struct engine *engine, const char *why)
 {
 	struct engine_request *doomed;
 
-	event_remove(&engine->orders);
-	event_remove(&engine->asks);
-	engine_pulse_watch(&engine->pulse, 0);
-	engine_process_end(&engine->process, engine->death);
+	end_child(engine);
 	if (why)
 		snprintf(engine->death, sizeof(engine->death), "%s", why);
 	else
 		engine_confined_explain(&engine->confinement, engine->death);
-	engine->is_set_up = false;
 	engine->deaths++;
 	log_warn(engine->log, "The staging process has died", log_string("reason", engine->death));
-	keep_sums(engine);
 	if (engine->is_cancelling)
 		give_up_loads(engine, true);
 	for (struct engine_request *request = engine->requests; request; request = request->next) {
@@ -397,6 +413,7 @@ int engine_attach(struct engine *engine, const struct stage *stage, struct error
 	engine->loop = stage->store.loop;
 	engine->ledger = stage->ledger;
 	engine->template = stage->template;
+	engine->handed = stage->handed;
 	engine->secrets = stage->store.secret_directory;
 	engine->setup = engine_setup_print(stage);
 	if (!engine->setup)

@@ -51,6 +51,8 @@ struct engine {
 	struct event_loop *loop; /* NULL = not attached */
 	struct ledger *ledger;
 	struct json_object *setup; /* the first message */
+	const struct handed *handed; /* NULL = nothing ever is */
+	uint64_t placed; /* the last of them that this child may read (engine_places.h) */
 	const char *secrets; /* the directory of the pod's secrets */
 	bool is_set_up; /* this child has had its first message */
 	bool is_pumping, is_cancelling;

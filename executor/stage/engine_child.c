@@ -42,6 +42,7 @@ struct engine_child {
 	struct json_object *setup;
 	struct template *template;
 	struct engine_limits limits;
+	struct engine_places handed; /* until it is confined */
 	struct event_loop *loop;
 	struct http_client *http;
 	struct transfer_budget *budget;
@@ -370,7 +371,8 @@ static int take_order(struct engine_child *self, struct json_object **message, i
 	struct job *job, **link = &self->jobs;
 	struct engine_order order;
 
-	if (engine_order_read(*message, &order) < 0 || order.kind == ENGINE_SETUP)
+	if (engine_order_read(*message, &order) < 0 || order.kind == ENGINE_SETUP ||
+	    order.kind == ENGINE_PLACE)
 		return -EPROTO;
 	if (order.kind == ENGINE_CANCEL) {
 		send_event(self, &(struct engine_event){ .kind = ENGINE_HEARD });
@@ -429,7 +431,8 @@ static int receive_setup(struct engine_child *self, struct error *err)
 	int r = take_streams(self);
 
 	if (r == 0)
-		r = engine_message_receive(self->orders.fd, true, &self->setup, &self->notices_fd);
+		r = engine_places_receive(self->orders.fd, &self->handed, &self->setup,
+					  &self->notices_fd);
 	if (r < 0)
 		return error_errno(err, r,
 				   "this command is for argoexec itself: its standard input");
@@ -442,9 +445,10 @@ static int receive_setup(struct engine_child *self, struct error *err)
 static int give_up(struct engine_child *self, struct error *err)
 {
 	struct engine_event event = { .kind = ENGINE_CONFINED };
-	int r = engine_confine(&self->stage, &self->limits, self->notices_fd, &event.confinement,
-			       err);
+	int r = engine_confine(&self->stage, &self->limits, &self->handed, self->notices_fd,
+			       &event.confinement, err);
 
+	engine_places_close(&self->handed);
 	send_event(self, &event);
 	return r;
 }

@@ -106,11 +106,11 @@ static void add_readable(struct places *places)
 #define CERTIFICATE_DIRECTORIES_MAX 16
 
 static int collect(struct places *places, const struct stage *stage,
-		   const struct engine_limits *limits)
+		   const struct engine_limits *limits, const struct engine_places *handed)
 {
 	size_t inputs = stage->template->input_count;
 
-	places->room = inputs + READABLE_COUNT + CERTIFICATE_DIRECTORIES_MAX + 4;
+	places->room = inputs + handed->count + READABLE_COUNT + CERTIFICATE_DIRECTORIES_MAX + 8;
 	places->items = calloc(places->room, sizeof(*places->items));
 	places->texts = calloc(inputs + 1, sizeof(*places->texts));
 	if (!places->items || !places->texts)
@@ -119,21 +119,28 @@ static int collect(struct places *places, const struct stage *stage,
 	add(places, getenv("TMPDIR"), true);
 	if (limits->has_inputs)
 		add_targets(places, stage);
+	/* Outputs: in volumes, as wrappers have left them, logs, directories of other containers. */
+	if (!limits->has_inputs || stage->is_initless) {
+		add(places, stage->main_root, false);
+		add(places, stage->root, false);
+	}
+	for (size_t i = 0; i < handed->count; i++)
+		places->items[places->count++] = (struct confine_place){ .fd = handed->fds[i] };
 	add_readable(places);
 	return 0;
 }
 
-int engine_confine(const struct stage *stage, const struct engine_limits *limits, int notice_fd,
-		   struct confinement *ret, struct error *err)
+int engine_confine(const struct stage *stage, const struct engine_limits *limits,
+		   const struct engine_places *handed, int notice_fd, struct confinement *ret,
+		   struct error *err)
 {
 	_cleanup_(places_done) struct places places = { .count = 0 };
-	struct confine_options options = { .notice_fd = notice_fd,
-					   .reads_anywhere = !limits->loads_only };
+	struct confine_options options = { .notice_fd = notice_fd };
 	int r = confine_mode_from_environment(&options.mode, err);
 
 	if (r < 0)
 		return r;
-	if (collect(&places, stage, limits) < 0)
+	if (collect(&places, stage, limits, handed) < 0)
 		return error_set(err, -ENOMEM, "out of memory");
 	options.places = places.items;
 	options.place_count = places.count;

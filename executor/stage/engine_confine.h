@@ -3,14 +3,17 @@
 
 #include "executor/confine/confine.h"
 #include "executor/json/json.h"
+#include "executor/stage/engine_places.h"
 #include "executor/stage/engine_process.h"
 #include "executor/stage/engine_setup.h"
 #include "executor/stage/stage.h"
 
-/* In the child, when it knows its places and before anything else. notice_fd: see confine.h. 0; or a
- * negative errno with err filled, if confinement is required. *ret is filled in either case. */
-int engine_confine(const struct stage *stage, const struct engine_limits *limits, int notice_fd,
-		   struct confinement *ret, struct error *err);
+/* In the child, when it knows its places and before anything else; `handed` is among them. notice_fd:
+ * see confine.h. 0; or a negative errno with err filled, if confinement is required. *ret is filled in
+ * either case. */
+int engine_confine(const struct stage *stage, const struct engine_limits *limits,
+		   const struct engine_places *handed, int notice_fd, struct confinement *ret,
+		   struct error *err);
 
 /* In the role, of a child that has ended: if confinement is required and was refused, it ended for that,
  * and *death says so; else *death stays. */

@@ -233,7 +233,7 @@ int engine_message_read_error(struct json_object *object, struct error *ret)
 
 /* --- orders ------------------------------------------------------------------------------ */
 
-static const char *const order_names[] = { "setup", "load", "save", "sweep", "cancel" };
+static const char *const order_names[] = { "setup", "load", "save", "sweep", "cancel", "place" };
 
 static bool is_of_output(enum engine_order_kind kind)
 {

@@ -35,8 +35,16 @@ int engine_message_read_error(struct json_object *object, struct error *ret);
 /* --- role → child ----------------------------------------------------------------------- */
 
 /* SWEEP: what earlier children have begun of a SAVE, which will not be made good, is aborted in the
- * store. */
-enum engine_order_kind { ENGINE_SETUP, ENGINE_LOAD, ENGINE_SAVE, ENGINE_SWEEP, ENGINE_CANCEL };
+ * store.
+ * PLACE, before SETUP: a directory that will be handed over, as its descriptor. */
+enum engine_order_kind {
+	ENGINE_SETUP,
+	ENGINE_LOAD,
+	ENGINE_SAVE,
+	ENGINE_SWEEP,
+	ENGINE_CANCEL,
+	ENGINE_PLACE,
+};
 
 /* Strings and objects are lent by the message. */
 struct engine_order {

@@ -3,6 +3,7 @@
 #include "executor/base/cleanup.h"
 #include "executor/confine/confine.h"
 #include "executor/process/child.h"
+#include "executor/stage/engine_environment.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -31,10 +32,13 @@ int engine_process_start(struct engine_process *process, struct error *err)
 	char *const argv[] = { name, command, NULL };
 	_cleanup_close_ int orders = -1, asks = -1, its_orders = -1, its_asks = -1;
 	_cleanup_close_ int notices = -1, its_notices = -1;
+	_cleanup_free_ char **environment = engine_environment();
 	int ends[2], r = make_pair(&orders, &its_orders, err);
 
 	if (r == 0)
 		r = make_pair(&asks, &its_asks, err);
+	if (r == 0 && !environment)
+		r = error_set(err, -ENOMEM, "out of memory");
 	if (r == 0 && pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
 		r = error_errno(err, -errno, "pipe");
 	if (r < 0)
@@ -43,7 +47,7 @@ int engine_process_start(struct engine_process *process, struct error *err)
 	its_notices = ends[1];
 	r = child_spawn(&(struct child_options){ .path = child_own_program(),
 						 .argv = argv,
-						 .envp = environ,
+						 .envp = environment,
 						 .stdin_fd = its_orders,
 						 .stdout_fd = its_asks,
 						 .stderr_fd = -1 },

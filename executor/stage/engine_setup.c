@@ -37,7 +37,6 @@ struct json_object *engine_setup_print(const struct stage *stage)
 	    engine_set_number(message, "log_level", stage->log->level) < 0 ||
 	    json_set(message, "is_log_json", json_new_bool(stage->log->is_json)) < 0 ||
 	    json_set(message, "is_initless", json_new_bool(stage->is_initless)) < 0 ||
-	    json_set(message, "loads_only", json_new_bool(!stage->handed)) < 0 ||
 	    json_set(message, "has_inputs", json_new_bool(has_inputs)) < 0)
 		return NULL;
 	for (size_t i = 0; i < PLACE_COUNT; i++)
@@ -79,7 +78,6 @@ int engine_setup_read(struct json_object *setup, struct log *log, struct templat
 	log->is_json = json_get_bool(setup, "is_log_json", false);
 	*limits = (struct engine_limits){ .workers = (unsigned)workers,
 					  .halvings = (unsigned)halvings,
-					  .loads_only = json_get_bool(setup, "loads_only", false),
 					  .has_inputs = json_get_bool(setup, "has_inputs", false) };
 	r = read_template(setup, template, err);
 	if (r < 0)

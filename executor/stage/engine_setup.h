@@ -15,7 +15,6 @@ int engine_setup_set_limits(struct json_object *setup, unsigned workers, unsigne
 
 struct engine_limits {
 	unsigned workers, halvings;
-	bool loads_only; /* nothing is handed over or saved */
 	bool has_inputs; /* in the role's ledger: entries go by their number */
 };
 

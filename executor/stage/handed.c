@@ -40,6 +40,7 @@ struct handed_item *handed_add(struct handed *handed, const char *path)
 		item_free(item);
 		return NULL;
 	}
+	item->number = ++handed->last;
 	item->next = handed->items;
 	handed->items = item;
 	return item;

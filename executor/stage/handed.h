@@ -15,6 +15,7 @@
 
 struct handed_item {
 	struct handed_item *next;
+	uint64_t number; /* from 1; a later item of the table has a larger one */
 	char *path; /* of the artifact, as the template has it, clean */
 	int fd; /* -1: there is none */
 	int code; /* why: positive errno; ENOENT = there is no such file */
@@ -26,6 +27,7 @@ struct handed_item {
 
 struct handed {
 	struct handed_item *items; /* zeroed memory is an empty table */
+	uint64_t last; /* number */
 };
 
 void handed_done(struct handed *handed);

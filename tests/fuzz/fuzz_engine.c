@@ -42,6 +42,9 @@ static void check_event(struct json_object *message)
 	fuzz_require(memchr(event.error.message, '\0', sizeof(event.error.message)));
 	fuzz_require(event.counts.store_count <= HTTP_COUNTS_STORES_MAX);
 	fuzz_require(event.counts.endpoint_count <= HTTP_COUNTS_ENDPOINTS_MAX);
+	for (size_t i = 0; i < CONFINE_LAYER_COUNT; i++)
+		fuzz_require(event.confinement.layers[i].state < CONFINE_STATE_COUNT &&
+			     memchr(event.confinement.layers[i].reason, '\0', CONFINE_REASON_MAX));
 	printed = engine_event_print(&event);
 	fuzz_require(printed && engine_event_read(printed, &again) == 0);
 	fuzz_require(again.kind == event.kind && again.id == event.id);

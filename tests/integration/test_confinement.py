@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.integration.test_staging_process import saving, staging, stored, two_inputs
-from tests.lab import Lab
-from tests.scenario import wait_until_seen
+from tests.lab import BUCKET, Lab
+from tests.scenario import (
+    Step,
+    artifact,
+    assert_failure,
+    assert_ok,
+    location,
+    mount,
+    tgz,
+    untgz,
+    wait_until_seen,
+)
 from tests.servers.fault_proxy import FaultProxy
 
 # include/uapi/linux/capability.h
@@ -93,3 +105,43 @@ def test_as_the_environment_says(
         assert outer_filters(child) == outer_filters(role) + filters
         assert status(child)["NoNewPrivs"] == status(role)["NoNewPrivs"] == privileges
         runner.stop(0)
+
+
+@pytest.mark.parametrize("container, code", [("init", 64), ("wait", 2)])
+def test_a_word_that_there_is_not(lab: Lab, container: str, code: int) -> None:
+    step = Step(lab)
+    step.set_env(container, "ARGOEXEC_CONFINEMENT", "no")
+    run = step.run()
+    text = 'ARGOEXEC_CONFINEMENT "no": use auto, required, record or off'
+    assert_failure(run.result.containers[container], code, text)
+
+
+def test_required(lab: Lab) -> None:
+    """Here nothing is refused: inputs from a store, outputs of a volume and of main's own files."""
+    prefix = f"confined/{os.urandom(8).hex()}"
+    lab.s3.client().put(BUCKET, f"{prefix}/in", tgz({"a": None, "a/b": b"deep"}))
+    inputs = [artifact("in", "/in/a", location(lab, f"{prefix}/in"))]
+    outputs = [artifact("volume", "/v/o"), artifact("own", "/tmp/d"), artifact("again", "/in/a")]
+    script = "cp /in/a/b /v/o; mkdir /tmp/d; cp /in/a/b /tmp/d/c"
+    step = Step(lab, script, inputs=inputs, artifacts=outputs, mounts=[mount("v", "/v")])
+    for name in ("init", "wait"):
+        step.set_env(name, "ARGOEXEC_CONFINEMENT", "required")
+    assert_ok(step.run())
+    assert untgz(lab.get(step.key("own.tgz"))) == {"d": None, "d/c": b"deep"}
+    assert untgz(lab.get(step.key("again.tgz"))) == {"a": None, "a/b": b"deep"}
+
+
+def test_what_is_told(lab: Lab, proxy: FaultProxy) -> None:
+    """Status and metrics, of `wait` and of the child that saves for it."""
+    rule = proxy.faults.add(verb="PUT", path="/l", action={"kind": "stall_request", "bytes": 1000})
+    step, _ = saving(lab, proxy)
+    with step.runner() as runner:
+        runner.start()
+        wait_until_seen(lambda: rule.fired == 1, "an upload")
+        told = json.loads(runner.exec("wait", ["argoexec", "status"]).output)["confinement"]
+        runner.stop(0)
+    layers = ("capabilities", "no new privileges", "memory", "system calls", "files")
+    expected = {("wait", layer): "in force" for layer in layers[:3]}
+    expected |= {("wait", layer): "unused" for layer in layers[3:]}
+    expected |= {("stage", layer): "in force" for layer in layers}
+    assert {(entry["process"], entry["layer"]): entry["state"] for entry in told} == expected

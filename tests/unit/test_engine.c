@@ -6,6 +6,7 @@
 #include "executor/stage/engine_asks.h"
 #include "executor/stage/engine_confine.h"
 #include "executor/stage/engine_counts.h"
+#include "executor/stage/engine_environment.h"
 #include "executor/stage/engine_message.h"
 #include "tests/unit/scratch.h"
 
@@ -303,6 +304,27 @@ static void test_why_a_child_ended(void **state)
 	assert_string_equal(death, "ended");
 }
 
+static void test_what_it_is_given_of_the_environment(void **state)
+{
+	char secret[] = "DATABASE_PASSWORD=x", template[] = "ARGO_TEMPLATE={}",
+	     key[] = "AWS_PROFILE=p", proxy[] = "https_proxy=", almost[] = "HOMELESS=1",
+	     home[] = "HOME=/h", odd[] = "PATH";
+	char *ours[] = { secret, template, key, proxy, almost, home, odd, NULL };
+	char **before = environ, **kept;
+
+	(void)state;
+	environ = ours;
+	kept = engine_environment();
+	environ = before;
+	assert_non_null(kept);
+	assert_ptr_equal(kept[0], key);
+	assert_ptr_equal(kept[1], proxy);
+	assert_ptr_equal(kept[2], home);
+	assert_ptr_equal(kept[3], odd);
+	assert_null(kept[4]);
+	free(kept);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -313,6 +335,7 @@ int main(void)
 		cmocka_unit_test(test_sums_over_several_lives),
 		cmocka_unit_test(test_confinement_as_a_message),
 		cmocka_unit_test(test_why_a_child_ended),
+		cmocka_unit_test(test_what_it_is_given_of_the_environment),
 	};
 
 	return cmocka_run_group_tests(tests, scratch_set_up, scratch_tear_down);
