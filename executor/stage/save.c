@@ -101,16 +101,24 @@ int save_parameters(const struct stage *stage, struct json_object *values, struc
 
 /* --- artifacts and logs ----------------------------------------------------------------- */
 
-/* The location that is reported, and a store opened on the one that is used. */
+/* The location that is reported. */
+static int assign(const struct stage *stage, struct json_object *reported, const char *file_name,
+		  struct error *err)
+{
+	if (location_key(reported) || location_is_complete(reported))
+		return 0;
+	return location_assign(reported, template_archive_location(stage->template), file_name,
+			       err);
+}
+
+/* The same, and a store opened on the one that is used. */
 static int prepare_store(const struct stage *stage, struct json_object *reported, const char *name,
 			 const char *file_name, struct store **ret, struct error *err)
 {
 	_cleanup_json_ struct json_object *relocated = NULL;
 	struct json_object *archive_location = template_archive_location(stage->template);
-	int r = 0;
+	int r = assign(stage, reported, file_name, err);
 
-	if (!location_key(reported) && !location_is_complete(reported))
-		r = location_assign(reported, archive_location, file_name, err);
 	if (r == 0)
 		r = location_relocate(reported, archive_location, &relocated, err);
 	return r < 0 ? r :
@@ -211,6 +219,35 @@ int save_sweep(const struct stage *stage, const struct template_artifact *artifa
 		r = open_own_store(stage, artifact, reported, name, &store, err);
 	/* Only what is not packed can be many objects. */
 	return store ? sweep(store, artifact->archive == ARCHIVE_NONE, err) : r;
+}
+
+int save_describe_artifact(const struct stage *stage, const struct template_artifact *artifact,
+			   struct json_object **ret, struct error *err)
+{
+	_cleanup_json_ struct json_object *reported = json_copy(artifact->json);
+	char name[PATH_MAX_BYTES];
+	int r = reported ? assign(stage, reported, object_name(artifact, name, sizeof(name)), err) :
+			   error_set(err, -ENOMEM, "out of memory");
+
+	if (r == 0)
+		*ret = TAKE_PTR(reported);
+	return r;
+}
+
+int save_describe_log(const struct stage *stage, const char *container, struct json_object **ret,
+		      struct error *err)
+{
+	_cleanup_json_ struct json_object *reported = json_new_object();
+	char name[80], artifact[STAGE_LOG_NAME_MAX];
+	int r;
+
+	snprintf(name, sizeof(name), "%s.log", container);
+	if (!reported || json_set_string(reported, "name", stage_log_name(container, artifact)) < 0)
+		return error_set(err, -ENOMEM, "out of memory");
+	r = assign(stage, reported, name, err);
+	if (r == 0)
+		*ret = TAKE_PTR(reported);
+	return r;
 }
 
 void save_log_path(const char *container, char path[SAVE_LOG_PATH_MAX])

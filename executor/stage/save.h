@@ -35,6 +35,12 @@ int save_artifact(const struct stage *stage, const struct template_artifact *art
 int save_log(const struct stage *stage, const char *container, struct json_object **ret,
 	     struct error *err);
 
+/* What the two of them return: it follows from the template alone. */
+int save_describe_artifact(const struct stage *stage, const struct template_artifact *artifact,
+			   struct json_object **ret, struct error *err);
+int save_describe_log(const struct stage *stage, const char *container, struct json_object **ret,
+		      struct error *err);
+
 /* What processes that have died since stage->store.lost_from_s began to upload of them is aborted: of an
  * artifact or log that will not be saved. */
 int save_sweep(const struct stage *stage, const struct template_artifact *artifact,

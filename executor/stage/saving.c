@@ -155,6 +155,29 @@ static void save_here(struct saving_item *item)
 	settle(item, r);
 }
 
+/* Where it is stored follows from the template: a process that says something else is not believed in
+ * anything. */
+static void check_told(struct saving_item *item)
+{
+	_cleanup_json_ struct json_object *expected = NULL;
+	const struct stage *stage = item->saving->stage;
+	int r = item->artifact ?
+			save_describe_artifact(stage, item->artifact, &expected, &item->error) :
+			save_describe_log(stage, item->name, &expected, &item->error);
+
+	if (r == 0 && !json_equal(expected, item->stored)) {
+		char name[STAGE_LOG_NAME_MAX];
+
+		error_set(&item->error, -EPROTO,
+			  "artifact %s failed to save: the staging process told of another place",
+			  item->artifact ? item->name : stage_log_name(item->name, name));
+	}
+	if (item->error.code == 0)
+		return;
+	json_free(TAKE_PTR(item->stored));
+	store_stored_done(&item->object);
+}
+
 static void on_saved(struct engine_request *request)
 {
 	struct saving_item *item =
@@ -168,6 +191,8 @@ static void on_saved(struct engine_request *request)
 	if (item->error.code == -ECHILD)
 		error_prefix(&item->error, -ECHILD, "artifact %s failed to save",
 			     item->artifact ? item->name : stage_log_name(item->name, name));
+	if (item->error.code == 0)
+		check_told(item);
 	settle(item, item->error.code);
 }
 
