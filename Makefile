@@ -218,12 +218,19 @@ build/probes/%: tests/probes/%.c $(DEPS)/stamp
 	@echo "  PROBE $@"
 	@$(CC) -I. -D_GNU_SOURCE -std=gnu17 -O2 $(WARNINGS) $(WERROR) -static -s -MMD -MP -MF $@.d $< -o $@
 
+# argoexec with an attacker's list of actions in its staging process: tests/planted/corruption.c.
+.PHONY: planted
+planted: build/planted/argoexec ## Build the program of the tests of confinement
+build/planted/argoexec: $(OBJECTS) $(OBJ)/tests/planted/corruption.o $(OBJ)/flags
+	$(call link,$@,$(filter %.o,$^),$(LDLIBS) -Wl$(comma)--wrap=stage_open_store$(comma)--wrap=save_artifact)
+
 # --- For editors and clang-tidy --------------------------------------------------------------------
 
 json_entry = {"directory":"$(CURDIR)","file":"$1","arguments":[$(subst $(space),$(comma),$(foreach \
 	word,$(CC) $(CPPFLAGS) $(if $(filter %/version.c,$1),@$(OBJ)/version.flags) $(CFLAGS_ALL) -c $1,"$(word)"))]}
 space := $(subst ,, )
-TIDY_SOURCES := $(SOURCES) $(UNIT_SOURCES) $(UNIT_SUPPORT) $(PROBE_SOURCES) $(FUZZ_SOURCES) tests/fuzz/replay.c
+TIDY_SOURCES := $(SOURCES) $(UNIT_SOURCES) $(UNIT_SUPPORT) $(PROBE_SOURCES) $(FUZZ_SOURCES) tests/fuzz/replay.c \
+	tests/planted/corruption.c
 # Written by make itself: a command line takes at most 128 KiB in one word.
 compile_commands.json: Makefile FORCE ## Write the compilation database
 	$(file >$@,[$(subst }$(space){,}$(comma){,$(foreach s,$(TIDY_SOURCES),$(call json_entry,$s)))])
@@ -260,7 +267,7 @@ smoke-debian13: build/.setup-tests ## Build and run in a Debian 13 root
 install: all ## Install $(DESTDIR)$(PREFIX)/bin/argoexec
 	install -D -m 755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/argoexec
 clean: ## Remove what was built, except the libraries
-	rm -rf build/argoexec build/obj build/san* build/arm64 build/probes build/check build/fuzz/obj build/fuzz/fuzz_* compile_commands.json
+	rm -rf build/argoexec build/obj build/san* build/arm64 build/probes build/planted build/check build/fuzz/obj build/fuzz/fuzz_* compile_commands.json
 distclean: ## Remove everything that was built
 	rm -rf build compile_commands.json
 help: ## Show this text
@@ -274,4 +281,4 @@ help: ## Show this text
 	@echo "  WERROR=                keep warnings warnings"
 
 -include $(OBJECTS:.o=.d) $(UNIT_SOURCES:%.c=$(OBJ)/%.d) $(UNIT_SUPPORT:%.c=$(OBJ)/%.d) $(FUZZ_SOURCES:%.c=$(OBJ)/%.d) \
-	$(OBJ)/tests/fuzz/replay.d $(PROBES:%=%.d)
+	$(OBJ)/tests/fuzz/replay.d $(OBJ)/tests/planted/corruption.d $(PROBES:%=%.d)

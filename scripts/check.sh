@@ -20,7 +20,7 @@ export LSAN_OPTIONS=report_objects=1
 
 build() {
 	stage "build"
-	nice make all probes
+	nice make all probes planted
 	nice make SAN=address,undefined all unit-tests fuzz-replay
 }
 

@@ -12,6 +12,7 @@ deadlines) is moved to here and now, everything else stays as it was.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,19 @@ class PodRun:
         return self.history[-1] if self.history else {}
 
 
+class LabRunner(PodRunner):
+    """Fails the test where a staging process met a system call that its table lacks: one death is
+    made good, and nobody else would notice."""
+
+    def __exit__(self, kind: object, *rest: object) -> None:
+        spec = self.pod["spec"]
+        names = [c["name"] for c in spec.get("initContainers", []) + spec["containers"]]
+        said = "".join(self.log(name) for name in names) if kind is None else ""
+        super().__exit__(kind, *rest)
+        found = re.search(r"(stopped at the system call \w+|killed at a forbidden system call)", said)
+        assert not found, found
+
+
 class Lab:
     """An API server and an S3 server on loopback, and the pods that use them."""
 
@@ -49,6 +63,7 @@ class Lab:
         """S3: a server to use, and to stop at the end, instead of a Swift of its own."""
         self.directory = directory
         self.executor = executor
+        self.runner_type: type[PodRunner] = LabRunner
         directory.mkdir(parents=True, exist_ok=True)
         self.api = KubeApi(directory / "api")
         self.s3 = s3 or SwiftServer(directory / "swift")
@@ -90,7 +105,7 @@ class Lab:
             "controller": True,
         }
         settings.update(options)
-        return PodRunner(pod, **settings)
+        return self.runner_type(pod, **settings)
 
     def run(self, pod: dict[str, Any], timeout: float = 60, **options: Any) -> PodRun:
         """Runs an adapted pod to its end."""
