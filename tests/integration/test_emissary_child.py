@@ -66,6 +66,9 @@ def test_nothing_differs_but_the_process_group(oddly: bool) -> None:
     plain["descriptors"].pop("1")
     assert wrapped["descriptors"].pop("1").split()[1:] == ["10600", "1"]
     assert set(wrapped["descriptors"]) == {"0", "2"}
+    told = dict(line.split(":\t", 1) for line in wrapped["status"])
+    assert {"Uid", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp"} <= told.keys()
+    assert wrapped["dumpable"] == 1 and all(wrapped["namespaces"])
     for what in plain.keys() - set(PROCESS):
         assert wrapped[what] == plain[what], what
     assert wrapped["group"] == wrapped["pid"]

@@ -24,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -121,6 +122,49 @@ static void print_limits(void)
 	printf("], ");
 }
 
+/* Credentials, capabilities, no_new_privs, filters: the kernel's own words. */
+static void print_status(void)
+{
+	static const char *const wanted[] = { "Uid:",    "Gid:",        "Groups:",     "CapInh:",
+					      "CapPrm:", "CapEff:",     "CapBnd:",     "CapAmb:",
+					      "Seccomp", "NoNewPrivs:", "THP_enabled:" };
+	FILE *file = fopen("/proc/self/status", "re");
+	bool is_first = true;
+	char line[512];
+
+	printf("\"status\": [");
+	while (file && fgets(line, sizeof(line), file)) {
+		line[strcspn(line, "\n")] = '\0';
+		for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
+			if (strncmp(line, wanted[i], strlen(wanted[i])) != 0)
+				continue;
+			printf(is_first ? "" : ", ");
+			print_string(line);
+			is_first = false;
+		}
+	}
+	if (file)
+		fclose(file);
+	printf("], \"dumpable\": %d, ", prctl(PR_GET_DUMPABLE, 0, 0, 0, 0));
+}
+
+static void print_namespaces(void)
+{
+	static const char *const names[] = { "cgroup", "ipc",  "mnt",  "net",
+					     "pid",    "time", "user", "uts" };
+
+	printf("\"namespaces\": [");
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		char path[64], target[64] = "";
+
+		snprintf(path, sizeof(path), "/proc/self/ns/%s", names[i]);
+		(void)!readlink(path, target, sizeof(target) - 1);
+		printf(i > 0 ? ", " : "");
+		print_string(target);
+	}
+	printf("], ");
+}
+
 static void print_terminal(void)
 {
 	struct winsize size = { .ws_row = 0 };
@@ -148,6 +192,8 @@ static int show(char **argv)
 	print_signals();
 	print_descriptors();
 	print_limits();
+	print_status();
+	print_namespaces();
 	print_terminal();
 	printf("\"cwd\": ");
 	print_string(getcwd(directory, sizeof(directory)) ? directory : strerror(errno));
