@@ -3,6 +3,7 @@
 #include "executor/base/cleanup.h"
 #include "executor/base/fd.h"
 #include "executor/base/path.h"
+#include "executor/stage/engine_environment.h"
 #include "executor/stage/engine_message.h"
 
 #include <errno.h>
@@ -22,12 +23,16 @@ static const struct {
 };
 #define TOOL_COUNT (sizeof(tools) / sizeof(tools[0]))
 
+/* Of service accounts: those for clouds, and the one for the API server, which is the role's alone. */
+#define TOKENS "/var/run/secrets"
+#define API_TOKEN TOKENS "/kubernetes.io"
+
 static bool is_named_by_environment(const char *path)
 {
 	for (char **variable = environ; *variable; variable++) {
 		const char *value = strchr(*variable, '=');
 
-		if (value && strcmp(value + 1, path) == 0)
+		if (value && strcmp(value + 1, path) == 0 && engine_environment_has(*variable))
 			return true;
 	}
 	return false;
@@ -75,7 +80,7 @@ bool engine_may_ask(const char *secrets, const char *path)
 	if (!clean || *path != '/')
 		return false;
 	if (is_named_by_environment(path) || path_is_at_or_below(clean, secrets) ||
-	    path_is_at_or_below(clean, "/var/run/secrets"))
+	    (path_is_at_or_below(clean, TOKENS) && !path_is_at_or_below(clean, API_TOKEN)))
 		return true;
 	for (size_t i = 0; i < TOOL_COUNT; i++) {
 		_cleanup_free_ char *directory = home_of(i);

@@ -1,8 +1,9 @@
 /*
  * What the staging process asks its role for: files with credentials, which it never opens itself.
  * The role reads those that are there for that, whatever is asked: below the directory of the pod's
- * secrets, the service accounts' tokens, what an environment variable names, what the tools of the
- * stores keep at home, and what those files name in their turn (a profile's token).
+ * secrets, the service accounts' tokens for clouds (the one for the API server only where a variable
+ * names it), what an environment variable of the stores names, what their tools keep at home, and what
+ * those files name in their turn (a profile's token).
  */
 #pragma once
 

@@ -1,16 +1,17 @@
 #include "executor/stage/engine_environment.h"
 
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+/* Not ARGOEXEC_ as such: the control socket's token and key are named there. */
 static const char *const prefixes[] = {
-	"ARGOEXEC_", "ARTIFACT_", "EXECUTOR_RETRY_", "AWS_",   "ALIBABA_CLOUD_",
-	"OSS_",      "SSL_CERT_", "ASAN_",           "UBSAN_", "LSAN_",
+	"ARGOEXEC_S3_", "ARTIFACT_", "EXECUTOR_RETRY_", "AWS_",   "ALIBABA_CLOUD_",
+	"OSS_",         "SSL_CERT_", "ASAN_",           "UBSAN_", "LSAN_",
 };
 
 static const char *const names[] = {
+	"ARGOEXEC_CONFINEMENT",
 	"TRANSIENT_ERROR_PATTERN",
 	"HTTP_PROXY",
 	"HTTPS_PROXY",
@@ -28,7 +29,7 @@ static const char *const names[] = {
 	"CARES_HOSTS",
 };
 
-static bool is_wanted(const char *variable)
+bool engine_environment_has(const char *variable)
 {
 	size_t size = strcspn(variable, "=");
 
@@ -50,7 +51,7 @@ char **engine_environment(void)
 		count++;
 	copy = calloc(count + 1, sizeof(*copy));
 	for (size_t i = 0; copy && i < count; i++)
-		if (is_wanted(environ[i]))
+		if (engine_environment_has(environ[i]))
 			copy[kept++] = environ[i];
 	return copy;
 }

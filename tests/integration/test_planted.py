@@ -16,6 +16,7 @@ from tests.scenario import DROP, Step, artifact, assert_failure, mount, secure, 
 
 PLANTED = ROOT / "build/planted/argoexec"
 NONE = {"none": {}}
+TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 
 # What ends the process, and the call that its role names.
 STOPPED = {
@@ -69,6 +70,10 @@ def expectations() -> dict[str, str]:
     for action in KILLED:
         text = "the staging process was killed at a forbidden system call, 4 times"
         expected[f"planted-{action}"] = text
+    expected["planted-ask"] = (
+        f"open {TOKEN}: files with credentials are read where secrets are mounted, "
+        "where an environment variable says, and at home"
+    )
     expected["planted-netlink"] = "planted netlink: address family not supported by protocol"
     return expected
 

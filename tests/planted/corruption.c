@@ -6,6 +6,8 @@
  * An action that ends the process says nothing, of course. One that the kernel merely refuses fails the
  * artifact with "planted ACTION: <reason>", one that succeeds with "planted ACTION: SUCCEEDED".
  */
+#include "executor/base/buffer.h"
+#include "executor/base/cleanup.h"
 #include "executor/stage/stage.h"
 
 #include <errno.h>
@@ -39,12 +41,13 @@ int __wrap_stage_open_store(const struct stage *stage, struct json_object *artif
 			    struct error *err);
 
 #define PREFIX "planted-"
+#define TOKEN "/var/run/secrets/kubernetes.io/serviceaccount/token"
 
 /* --- reading and writing ------------------------------------------------------------------- */
 
 static int read_token(void)
 {
-	return open("/var/run/secrets/kubernetes.io/serviceaccount/token", O_RDONLY | O_CLOEXEC);
+	return open(TOKEN, O_RDONLY | O_CLOEXEC);
 }
 
 static int read_secrets(void)
@@ -291,6 +294,15 @@ static const struct {
 	{ "listen", listen_for_others },
 };
 
+/* Not by itself: by its role. */
+static int ask_for(const struct stage *stage, const char *path, struct error *err)
+{
+	_cleanup_buffer_ struct buffer text = BUFFER_INIT(65536);
+	int r = stage->store.read_file(stage->store.read_file_context, path, &text, err);
+
+	return r < 0 ? r : error_set(err, -EIO, "planted: SUCCEEDED");
+}
+
 static int run_action(const char *name, struct error *err)
 {
 	for (size_t i = 0; i < sizeof(actions) / sizeof(actions[0]); i++) {
@@ -309,6 +321,8 @@ int __wrap_stage_open_store(const struct stage *stage, struct json_object *artif
 {
 	if (strncmp(name, PREFIX, strlen(PREFIX)) != 0)
 		return __real_stage_open_store(stage, artifact, name, entry, ret, err);
+	if (strcmp(name, PREFIX "ask") == 0)
+		return ask_for(stage, TOKEN, err);
 	return run_action(name + strlen(PREFIX), err);
 }
 

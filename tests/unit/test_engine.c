@@ -35,6 +35,12 @@ static void set_up_home(void)
 {
 	assert_int_equal(setenv("HOME", scratch_path("home"), 1), 0);
 	assert_int_equal(setenv("AWS_WEB_IDENTITY_TOKEN_FILE", "/tokens/aws", 1), 0);
+	assert_int_equal(setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+				"/var/run/secrets/kubernetes.io/serviceaccount/named", 1),
+			 0);
+	/* What is not a store's. */
+	assert_int_equal(setenv("ARGOEXEC_CONTROL_TOKEN_FILE", "/control/token", 1), 0);
+	assert_int_equal(setenv("KUBECONFIG", "/kube/config", 1), 0);
 	unsetenv("AWS_CONFIG_FILE");
 	unsetenv("AWS_SHARED_CREDENTIALS_FILE");
 	unsetenv("ALIBABA_CLOUD_CONFIG_FILE");
@@ -49,13 +55,18 @@ static void test_what_may_be_asked_for(void **state)
 	static const char *const accepted[] = {
 		"/argo/secret/cred/key",
 		"/argo/secret/cred/../other/key",
-		"/var/run/secrets/kubernetes.io/serviceaccount/token",
+		"/var/run/secrets/eks.amazonaws.com/serviceaccount/token",
+		"/var/run/secrets/kubernetes.io/serviceaccount/named",
 		"/tokens/aws",
 		"/run/token",
 		"/run/oidc",
 	};
 	static const char *const refused[] = {
 		"/etc/shadow",
+		"/var/run/secrets/kubernetes.io/serviceaccount/token",
+		"/var/run/secrets/x/../kubernetes.io/serviceaccount/token",
+		"/control/token",
+		"/kube/config",
 		"/argo/secretive",
 		"/argo/secret/../../etc/shadow",
 		"argo/secret/cred/key",
