@@ -126,8 +126,8 @@ void engine_process_end(struct engine_process *process, char death[ENGINE_PROCES
 		r = waitid(P_PID, (id_t)process->pid, &info, WEXITED);
 	while (r < 0 && errno == EINTR);
 	process->pid = 0;
-	is_refusal = info.si_code == CLD_EXITED && info.si_status == CONFINE_EXIT_STATUS &&
-		     confine_notice(process->notices_fd, call);
+	/* However it ended then: its end and our SIGKILL may have met. */
+	is_refusal = confine_notice(process->notices_fd, call);
 	close(TAKE_FD(process->notices_fd));
 	if (death)
 		describe_death(&info, is_refusal ? call : NULL, death);
