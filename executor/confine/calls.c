@@ -29,8 +29,8 @@
 #define THREAD (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM)
 #define THREAD_MAY (CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID | CLONE_DETACHED)
 
-/* The process that loads and saves. */
-static const struct confine_call stage[] = {
+/* Of each process that has a table. */
+static const struct confine_call common[] = {
 	/* memory, none of it executable */
 	CALL_IF(mmap, MASKED(2, PROT_EXEC, 0)),
 	CALL_IF(mprotect, MASKED(2, PROT_EXEC, 0)),
@@ -92,9 +92,6 @@ static const struct confine_call stage[] = {
 	/* libc names its memory, where the kernel can */
 	CALL_IF(prctl, MASKED(0, INT, PR_SET_VMA)),
 
-	/* walking as another user: capabilities say how far */
-	CALL(setfsuid), CALL(setfsgid), CALL(setgroups), CALL(capget), CALL(capset),
-
 	/* time and chance */
 	CALL(clock_gettime), CALL(clock_getres), CALL(gettimeofday), CALL(time), CALL(nanosleep),
 	CALL(clock_nanosleep), CALL(getrandom),
@@ -104,10 +101,36 @@ static const struct confine_call stage[] = {
 	KILLS(userfaultfd), KILLS(io_uring_setup), KILLS(perf_event_open), KILLS(kexec_load),
 	KILLS(kexec_file_load), KILLS(init_module), KILLS(finit_module), KILLS(delete_module),
 };
+
+/* The process that loads and saves: walking as another user, as far as capabilities let it. */
+static const struct confine_call stage[] = {
+	CALL(setfsuid), CALL(setfsgid), CALL(setgroups), CALL(capget), CALL(capset),
+};
+
+/* Artifact GC: signals of its container are its own to read. */
+static const struct confine_call gc[] = {
+	CALL(signalfd4),
+};
 /* clang-format on */
 
-const struct confine_call *confine_calls(enum confine_kind kind, size_t *ret_count)
+#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
+
+/* The sanitizers look for leaks when a process returns, with another one that traces it. */
+#ifdef __SANITIZE_ADDRESS__
+#define HAS_GC false
+#else
+#define HAS_GC true
+#endif
+
+const struct confine_call *confine_calls(enum confine_kind kind, size_t i)
 {
-	*ret_count = kind == CONFINE_STAGE ? sizeof(stage) / sizeof(stage[0]) : 0;
-	return stage;
+	const struct confine_call *own = kind == CONFINE_STAGE ? stage : gc;
+	size_t own_count = kind == CONFINE_STAGE ? COUNT(stage) : COUNT(gc);
+
+	if (kind != CONFINE_STAGE && !(kind == CONFINE_GC && HAS_GC))
+		return NULL;
+	if (i < COUNT(common))
+		return &common[i];
+	i -= COUNT(common);
+	return i < own_count ? &own[i] : NULL;
 }

@@ -66,7 +66,7 @@ struct confine_place {
 
 struct confine_options {
 	enum confine_mode mode;
-	/* CALLS: where a refused call is told, see confine_notice(). -1 = nowhere. */
+	/* CALLS: where a refused call is told, see confine_notice(). -1 = by its number on stderr. */
 	int notice_fd;
 	/* FILES; without any the layer is unused. */
 	const struct confine_place *places;
@@ -97,7 +97,7 @@ const char *confine_state_name(enum confine_state state);
 /* --- calls that were refused --------------------------------------------------------------- */
 
 /* A process that makes a system call beyond its table ends at once, with this exit status, after a
- * word to notice_fd. */
+ * word to notice_fd. Tables have the staging process and artifact GC. */
 #define CONFINE_EXIT_STATUS 159 /* 128 + SIGSYS */
 
 /* At the other end of the pipe, when the process has ended: true if it left a word there, then `name`

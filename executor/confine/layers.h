@@ -15,7 +15,9 @@ int confine_memory(void);
 
 /* calls.c: the table; filter.c: what it becomes. */
 struct confine_call;
-const struct confine_call *confine_calls(enum confine_kind kind, size_t *ret_count);
+/* Row i, NULL behind the last; a kind of process without any has no filter. */
+const struct confine_call *confine_calls(enum confine_kind kind, size_t i);
+/* -ENOENT: it has none. */
 int confine_filter(enum confine_kind kind, bool is_recording, int notice_fd);
 
 /* files.c */

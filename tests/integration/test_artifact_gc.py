@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.gc import LABEL, TASK, GcLab
 from tests.lab import BUCKET, FIXTURES, recorded_objects, recorded_outcome, recorded_pods
+from tests.scenario import wait_until_seen
 from tests.servers import versitygw
 from tests.servers.fault_proxy import FaultProxy
 
@@ -276,6 +278,22 @@ def test_throttled(gc: GcLab, proxy: FaultProxy) -> None:
     gc.add_task({"n": keyed(*keys)}, n=gc.location(proxy.endpoint))
     ok(gc.run_gc())
     assert set(gc.outcome().values()) == {True} and gc.objects() == {}
+
+
+def test_what_it_has_given_up(gc: GcLab, proxy: FaultProxy) -> None:
+    """When the first byte of a store comes; a call that its table lacks would end it in any test here."""
+    proxy.faults.add(path="/", action={"kind": "stall", "bytes": 0})
+    gc.put("wf/a")
+    gc.add_task({"n": keyed("wf/a")}, n=gc.location(proxy.endpoint))
+    with gc.gc_runner() as runner:
+        runner.start()
+        wait_until_seen(lambda: asked(proxy) != [], "a request")
+        lines = Path(f"/proc/{runner.pid('main')}/status").read_text().splitlines()
+        runner.stop(0)
+    shown = {name: value.strip() for name, value in (line.split(":", 1) for line in lines)}
+    assert int(shown["CapEff"], 16) in (0, 1 << 1)  # CAP_DAC_OVERRIDE
+    assert shown["CapPrm"] == shown["CapEff"]
+    assert shown["NoNewPrivs"] == "1"
 
 
 @pytest.mark.parametrize("count", [2, 30])

@@ -145,6 +145,29 @@ static long packet_socket(void)
 	return socket(AF_PACKET, SOCK_DGRAM, 0);
 }
 
+static long reads_signals(void)
+{
+	uint64_t none = 0;
+
+	return syscall(SYS_signalfd4, -1, &none, sizeof(none), 0) >= 0 ? 0 : 1;
+}
+
+/* Nobody reads a pipe: it ends all the same. The sanitizers need what is refused. */
+static void test_artifact_gc(void **state)
+{
+	struct probe probe = { .kind = CONFINE_GC,
+			       .options = { .mode = CONFINE_REQUIRED },
+			       .body = reads_signals };
+
+	(void)state;
+	assert_int_equal(run(&probe).status, 0);
+#ifndef __SANITIZE_ADDRESS__
+	probe.body = execute;
+	assert_int_equal(WEXITSTATUS(run(&probe).status), CONFINE_EXIT_STATUS);
+#endif
+	assert_stopped(reads_signals, "signalfd4");
+}
+
 /* A call that says no, and no more. */
 static long netlink_socket(void)
 {
@@ -625,6 +648,7 @@ int main(void)
 		cmocka_unit_test(test_calls_that_kill),
 		cmocka_unit_test(test_what_goes_on),
 		cmocka_unit_test(test_an_abort_is_an_abort),
+		cmocka_unit_test(test_artifact_gc),
 		cmocka_unit_test(test_capabilities),
 		cmocka_unit_test(test_memory),
 		cmocka_unit_test(test_words_of_the_environment),
