@@ -103,15 +103,6 @@ static int on_entry(struct engine *engine, const struct engine_event *event)
 	return 0;
 }
 
-/* A child that replaces another one has what that one had. */
-static void note_confinement(struct engine *engine, const struct confinement *confinement)
-{
-	if (!engine->is_confined)
-		confinement_log(confinement, "the staging process", engine->log);
-	engine->confinement = *confinement;
-	engine->is_confined = true;
-}
-
 static int heed(struct engine *engine, struct engine_event *event)
 {
 	switch (event->kind) {
@@ -126,7 +117,7 @@ static int heed(struct engine *engine, struct engine_event *event)
 		engine_pulse_relax(&engine->pulse);
 		break;
 	case ENGINE_CONFINED:
-		note_confinement(engine, &event->confinement);
+		engine_confined_note(engine, &event->confinement);
 		break;
 	}
 	return 0;

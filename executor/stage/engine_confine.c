@@ -147,6 +147,14 @@ int engine_confine(const struct stage *stage, const struct engine_limits *limits
 	return confine(CONFINE_STAGE, &options, ret, err);
 }
 
+void engine_confined_note(struct engine *engine, const struct confinement *confinement)
+{
+	if (!engine->is_confined)
+		confinement_log(confinement, "the staging process", engine->log);
+	engine->confinement = *confinement;
+	engine->is_confined = true;
+}
+
 void engine_confined_explain(const struct confinement *confinement,
 			     char death[ENGINE_PROCESS_DEATH_MAX])
 {

@@ -15,6 +15,9 @@ int engine_confine(const struct stage *stage, const struct engine_limits *limits
 		   const struct engine_places *handed, int notice_fd, struct confinement *ret,
 		   struct error *err);
 
+/* In the role: keeps what a child has said, and logs it once: one that replaces another has the same. */
+void engine_confined_note(struct engine *engine, const struct confinement *confinement);
+
 /* In the role, of a child that has ended: if confinement is required and was refused, it ended for that,
  * and *death says so; else *death stays. */
 void engine_confined_explain(const struct confinement *confinement,
