@@ -143,7 +143,8 @@ int engine_confine(const struct stage *stage, const struct engine_limits *limits
 	if (collect(&places, stage, limits, handed) < 0)
 		return error_set(err, -ENOMEM, "out of memory");
 	options.places = places.items;
-	options.place_count = places.count;
+	/* What cannot be named cannot be allowed. */
+	options.place_count = handed->are_too_many ? 0 : places.count;
 	return confine(CONFINE_STAGE, &options, ret, err);
 }
 

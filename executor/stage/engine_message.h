@@ -36,7 +36,8 @@ int engine_message_read_error(struct json_object *object, struct error *ret);
 
 /* SWEEP: what earlier children have begun of a SAVE, which will not be made good, is aborted in the
  * store.
- * PLACE, before SETUP: a directory that will be handed over, as its descriptor. */
+ * PLACE, before SETUP: a directory that will be handed over, as its descriptor; without one: there are
+ * too many of them. */
 enum engine_order_kind {
 	ENGINE_SETUP,
 	ENGINE_LOAD,

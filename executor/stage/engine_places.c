@@ -22,10 +22,11 @@ int engine_places_send(struct engine *engine)
 
 	engine->placed = engine->handed ? engine->handed->last : 0;
 	for (const struct handed_item *item = engine->handed ? engine->handed->items : NULL;
-	     r == 0 && item && count < ENGINE_PLACES_MAX; item = item->next) {
+	     r == 0 && item && count <= ENGINE_PLACES_MAX; item = item->next) {
 		if (!is_place(item))
 			continue;
-		r = engine_message_send(engine->process.orders_fd, message, item->fd);
+		r = engine_message_send(engine->process.orders_fd, message,
+					count < ENGINE_PLACES_MAX ? item->fd : -1);
 		count++;
 	}
 	return r;
@@ -55,9 +56,11 @@ int engine_places_receive(int socket_fd, struct engine_places *places, struct js
 			*ret_fd = TAKE_FD(fd);
 			return 1;
 		}
-		if (fd < 0 || places->count == ENGINE_PLACES_MAX)
+		places->are_too_many = fd < 0;
+		if (fd >= 0 && places->count == ENGINE_PLACES_MAX)
 			return -EPROTO;
-		places->fds[places->count++] = TAKE_FD(fd);
+		if (fd >= 0)
+			places->fds[places->count++] = TAKE_FD(fd);
 	}
 }
 

@@ -9,7 +9,8 @@
 
 #define ENGINE_PLACES_MAX LEDGER_ENTRIES_MAX
 
-/* In the role. Tells a new child of all that there are; 0 or a negative errno. */
+/* In the role. Tells a new child of all that there are, or that there are more than it can be told of;
+ * 0 or a negative errno. */
 int engine_places_send(struct engine *engine);
 
 /* True if this child may not read what `request` has been handed. */
@@ -19,6 +20,7 @@ bool engine_places_lack(const struct engine *engine, const struct engine_request
 struct engine_places {
 	int fds[ENGINE_PLACES_MAX];
 	size_t count;
+	bool are_too_many;
 };
 
 /* Receives up to and with the first message that is no place: 1, *ret and *ret_fd are the caller's.

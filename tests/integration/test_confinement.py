@@ -145,3 +145,14 @@ def test_what_is_told(lab: Lab, proxy: FaultProxy) -> None:
     expected |= {("wait", layer): "unused" for layer in layers[3:]}
     expected |= {("stage", layer): "in force" for layer in layers}
     assert {(entry["process"], entry["layer"]): entry["state"] for entry in told} == expected
+
+
+@pytest.mark.parametrize("count", [256, 257])
+def test_many_directories(lab: Lab, count: int) -> None:
+    """All of them are read; of one more than there are places for, none is a place."""
+    names = [f"d{number}" for number in range(count)]
+    script = f"cd /tmp && mkdir {' '.join(names)} && for d in *; do echo x >$d/f; done"
+    step = Step(lab, script, artifacts=[artifact(name, f"/tmp/{name}") for name in names])
+    run = step.run()
+    assert_ok(run)
+    assert len(step.outputs()["artifacts"]) == count
