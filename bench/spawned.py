@@ -172,8 +172,10 @@ def wrapper(subject: Subject) -> list[Figure]:
     # Only ours knows the channel.
     usual = Task(command, *traces, "/run/argo/wait.sock") if subject.is_ours else alone
     burdened = replace(usual, command=[*command, str(ZOMBIES)])
-    tasks = [usual, alone, burdened, TRUE]
-    runs, without, zombies, beside = _interleaved(WRAPPER_RUNS, subject, tasks)
+    # What the kernel itself needs to end that many: whoever is PID 1, it reaps what is left.
+    bare = Task([*user, str(ZOMBIES)], "/run/times")
+    tasks = [usual, alone, burdened, bare, TRUE]
+    runs, without, zombies, bared, beside = _interleaved(WRAPPER_RUNS, subject, tasks)
 
     def figure(what: str, samples: list[float], *bars: Bar) -> Figure:
         return Figure("wrapper", what, "ms", samples, list(bars))
@@ -195,6 +197,10 @@ def wrapper(subject: Subject) -> list[Figure]:
             [run.from_last_moment for run in zombies],
             Bar(0.005),
             Bar(0.020, "p99"),
+        ),
+        figure(
+            f"  the user process as PID 1, {ZOMBIES} ended children, no wrapper",
+            [run.from_last_moment for run in bared],
         ),
         figure("  the same without a wait", [run.from_last_moment for run in without]),
         figure(

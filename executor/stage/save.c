@@ -191,8 +191,9 @@ int save_artifact(const struct stage *outer, const struct template_artifact *art
 		return error_set(err, -ENOMEM, "out of memory");
 	if (r == 0)
 		r = source_open(stage, artifact, &source, err);
-	if (r == 0)
-		r = open_own_store(stage, artifact, reported, name, &store, err);
+	if (r < 0)
+		return error_prefix(err, r, "artifact %s failed to save", artifact->name);
+	r = open_own_store(stage, artifact, reported, name, &store, err);
 	if (r == 0)
 		r = upload_artifact(stage, artifact, &source, store, name, err);
 	if (r < 0)

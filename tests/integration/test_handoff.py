@@ -195,8 +195,8 @@ def test_absent_and_unreadable(lab: Lab, tmp_path: Path) -> None:
     run, written = play(lab, tmp_path, step)
     message = assert_failure(run.result.containers["wait"], 64)
     assert message == (
-        "/tmp/none2 no such file or directory; "
-        "/tmp/pipe is not a regular file or directory; "
+        "artifact absent failed to save: /tmp/none2 no such file or directory; "
+        "artifact pipe failed to save: /tmp/pipe is not a regular file or directory; "
     )
     assert run.result.containers["main"].exit_code == 64
     assert written == set()

@@ -339,7 +339,7 @@ def test_missing_artifacts(lab: Lab) -> None:
     run = step.run()
     message = assert_failure(run.result.containers["wait"], 64)
     first, second, end = message.split("; ")
-    assert first == "/tmp/none no such file or directory"
+    assert first == "artifact one failed to save: /tmp/none no such file or directory"
     assert second.endswith("no such file or directory") and "/mainctrfs/v/none" in second
     assert end == ""
     assert [a["name"] for a in step.outputs()["artifacts"]] == ["there", "main-logs"]
