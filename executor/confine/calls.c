@@ -4,6 +4,7 @@
 #include <linux/prctl.h>
 #include <linux/sockios.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -29,7 +30,7 @@
 #define THREAD (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM)
 #define THREAD_MAY (CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID | CLONE_DETACHED)
 
-/* Of each process that has a table. */
+/* Of all kinds of processes. */
 static const struct confine_call common[] = {
 	/* memory, none of it executable */
 	CALL_IF(mmap, MASKED(2, PROT_EXEC, 0)),
@@ -102,35 +103,98 @@ static const struct confine_call common[] = {
 	KILLS(kexec_file_load), KILLS(init_module), KILLS(finit_module), KILLS(delete_module),
 };
 
-/* The process that loads and saves: walking as another user, as far as capabilities let it. */
-static const struct confine_call stage[] = {
+/* Walking as another user, as far as capabilities let it. */
+static const struct confine_call walking[] = {
 	CALL(setfsuid), CALL(setfsgid), CALL(setgroups), CALL(capget), CALL(capset),
 };
 
-/* Artifact GC: signals of its container are its own to read. */
-static const struct confine_call gc[] = {
+/* Signals of its container are a role's own to read. */
+static const struct confine_call signals[] = {
 	CALL(signalfd4),
+};
+
+/* A role with a staging process: starting it, talking to it, seeing its end. A filter stays over
+ * execve(2): only because of this is it here. */
+static const struct confine_call parent[] = {
+	CALL_IF(clone, MASKED(0, INT, CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | SIGCHLD)),
+	CALL(execve), CALL(setpgid), CALL(waitid), CALL(wait4), CALL(pidfd_open),
+	SOCKET(AF_UNIX, SOCK_SEQPACKET),
+	CALL_IF_BOTH(socketpair, MASKED(0, INT, AF_UNIX), MASKED(1, INT & ~(unsigned)SOCK_CLOEXEC,
+								 SOCK_SEQPACKET)),
+	/* an abort(3) of either, whatever its pid */
+	CALL(tgkill),
+
+	/* what the child does under its role's filter, until it has its own */
+	CALL(arch_prctl), CALL(set_tid_address), CALL(setrlimit),
+	CALL_IF(prctl, MASKED(0, INT, PR_SET_PDEATHSIG)),
+	CALL_IF_BOTH(prctl, MASKED(0, INT, PR_SET_DUMPABLE), MASKED(1, INT, 0)),
+	CALL_IF(prctl, MASKED(0, INT, PR_SET_NO_NEW_PRIVS)),
+	CALL_IF(prctl, MASKED(0, INT, PR_GET_SECCOMP)),
+	CALL_IF(prctl, MASKED(0, INT, PR_SET_SECCOMP)),
+	CALL_IF(prctl, MASKED(0, INT, PR_CAPBSET_READ)),
+	CALL_IF(prctl, MASKED(0, INT, PR_CAPBSET_DROP)),
+	CALL_IF_BOTH(prctl, MASKED(0, INT, PR_CAP_AMBIENT), MASKED(1, INT, PR_CAP_AMBIENT_IS_SET)),
+	CALL_IF_BOTH(prctl, MASKED(0, INT, PR_CAP_AMBIENT), MASKED(1, INT, PR_CAP_AMBIENT_CLEAR_ALL)),
+	CALL(seccomp), CALL(landlock_create_ruleset), CALL(landlock_add_rule),
+	CALL(landlock_restrict_self),
+};
+
+/* Of init: the end of its child. */
+static const struct confine_call init[] = {
+	CALL_IF(kill, MASKED(1, INT, SIGKILL)),
+};
+
+/* Of wait: its child and, where processes are shared, main's wrappers; who connects to it. */
+static const struct confine_call wait[] = {
+	CALL(kill), CALL(pidfd_send_signal), CALL(bind), CALL(listen), CALL(accept4),
+	/* the journal is of one process */
+	CALL(flock),
 };
 /* clang-format on */
 
-#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
+#define BIT(kind) (1U << CONFINE_##kind)
+#define ALL (BIT(INIT) | BIT(WAIT) | BIT(GC) | BIT(STAGE))
+#define PARENTS (BIT(INIT) | BIT(WAIT))
+#define SET(calls, kinds) \
+	{ \
+		(calls), sizeof(calls) / sizeof((calls)[0]), (kinds) \
+	}
+
+static const struct {
+	const struct confine_call *calls;
+	size_t count;
+	unsigned kinds;
+} sets[] = {
+	SET(common, ALL),
+	SET(walking, PARENTS | BIT(STAGE)),
+	SET(signals, PARENTS | BIT(GC)),
+	SET(parent, PARENTS),
+	SET(init, BIT(INIT)),
+	SET(wait, BIT(WAIT)),
+};
 
 /* The sanitizers look for leaks when a process returns, with another one that traces it. */
 #ifdef __SANITIZE_ADDRESS__
-#define HAS_GC false
+#define WITH_TABLE BIT(STAGE)
 #else
-#define HAS_GC true
+#define WITH_TABLE ALL
 #endif
 
 const struct confine_call *confine_calls(enum confine_kind kind, size_t i)
 {
-	const struct confine_call *own = kind == CONFINE_STAGE ? stage : gc;
-	size_t own_count = kind == CONFINE_STAGE ? COUNT(stage) : COUNT(gc);
-
-	if (kind != CONFINE_STAGE && !(kind == CONFINE_GC && HAS_GC))
+	if (!(WITH_TABLE & 1U << kind))
 		return NULL;
-	if (i < COUNT(common))
-		return &common[i];
-	i -= COUNT(common);
-	return i < own_count ? &own[i] : NULL;
+	for (size_t s = 0; s < sizeof(sets) / sizeof(sets[0]); s++) {
+		if (!(sets[s].kinds & 1U << kind))
+			continue;
+		if (i < sets[s].count)
+			return &sets[s].calls[i];
+		i -= sets[s].count;
+	}
+	return NULL;
+}
+
+bool confine_is_parent(enum confine_kind kind)
+{
+	return PARENTS & 1U << kind;
 }

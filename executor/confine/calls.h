@@ -1,5 +1,5 @@
-/* A row of the table of system calls, inside the room. libseccomp's header is here and in filter.c
- * only. */
+/* A row of the table of system calls, inside the room. libseccomp's header is here, in filter.c
+ * and in refusal.c only. */
 #pragma once
 
 #include "executor/confine/layers.h"

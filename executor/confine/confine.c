@@ -59,7 +59,6 @@ static void settle(struct confine_condition *condition, int r, enum confine_stat
 static void confine_layers(enum confine_kind kind, const struct confine_options *options,
 			   struct confine_condition *layers)
 {
-	bool is_recording = options->mode == CONFINE_RECORD;
 	int r = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 0;
 
 	settle(&layers[CONFINE_PRIVILEGES], r, CONFINE_IN_FORCE);
@@ -70,10 +69,10 @@ static void confine_layers(enum confine_kind kind, const struct confine_options 
 	if (options->place_count > 0)
 		settle(&layers[CONFINE_FILES], confine_files(options, layers[CONFINE_FILES].reason),
 		       CONFINE_IN_FORCE);
-	r = confine_filter(kind, is_recording, options->notice_fd);
+	r = confine_filter(kind, options);
 	if (r != -ENOENT)
 		settle(&layers[CONFINE_CALLS], r,
-		       is_recording ? CONFINE_RECORDING : CONFINE_IN_FORCE);
+		       options->mode == CONFINE_RECORD ? CONFINE_RECORDING : CONFINE_IN_FORCE);
 }
 
 int confine(enum confine_kind kind, const struct confine_options *options, struct confinement *ret,
@@ -92,16 +91,17 @@ int confine(enum confine_kind kind, const struct confine_options *options, struc
 			 confine_layer_name(refused), ret->layers[refused].reason);
 }
 
-int confine_role(enum confine_kind kind, const struct log *log, struct confinement *ret,
+int confine_role(enum confine_kind kind, const struct role *role, struct confinement *ret,
 		 struct error *err)
 {
-	struct confine_options options = { .notice_fd = -1 };
+	struct confine_options options = { .notice_fd = -1,
+					   .termination_log = role->termination_log };
 	int r = confine_mode_from_environment(&options.mode, err);
 
 	if (r < 0)
 		return r;
 	r = confine(kind, &options, ret, err);
-	confinement_log(ret, "this process", log);
+	confinement_log(ret, "this process", &role->log);
 	return r;
 }
 

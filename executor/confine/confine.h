@@ -9,6 +9,7 @@
 
 #include "executor/base/error.h"
 #include "executor/base/log.h"
+#include "executor/base/role.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -66,8 +67,9 @@ struct confine_place {
 
 struct confine_options {
 	enum confine_mode mode;
-	/* CALLS: where a refused call is told, see confine_notice(). -1 = by its number on stderr. */
+	/* CALLS: where a refused call is told, see confine_notice(). -1 = by a line on stderr, */
 	int notice_fd;
+	const char *termination_log; /* and in this file, NULL = no; borrowed for good */
 	/* FILES; without any the layer is unused. */
 	const struct confine_place *places;
 	size_t place_count;
@@ -80,7 +82,7 @@ int confine(enum confine_kind kind, const struct confine_options *options, struc
 
 /* The same for a role, as the environment says, with a line of its log for each layer that was refused.
  */
-int confine_role(enum confine_kind kind, const struct log *log, struct confinement *ret,
+int confine_role(enum confine_kind kind, const struct role *role, struct confinement *ret,
 		 struct error *err);
 
 /* Those lines: level warn, `who` has no such layer. */
@@ -97,7 +99,7 @@ const char *confine_state_name(enum confine_state state);
 /* --- calls that were refused --------------------------------------------------------------- */
 
 /* A process that makes a system call beyond its table ends at once, with this exit status, after a
- * word to notice_fd. Tables have the staging process and artifact GC. */
+ * word to notice_fd. */
 #define CONFINE_EXIT_STATUS 159 /* 128 + SIGSYS */
 
 /* At the other end of the pipe, when the process has ended: true if it left a word there, then `name`

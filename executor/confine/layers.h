@@ -17,8 +17,13 @@ int confine_memory(void);
 struct confine_call;
 /* Row i, NULL behind the last; a kind of process without any has no filter. */
 const struct confine_call *confine_calls(enum confine_kind kind, size_t i);
+/* Its signals are for a child, too. */
+bool confine_is_parent(enum confine_kind kind);
 /* -ENOENT: it has none. */
-int confine_filter(enum confine_kind kind, bool is_recording, int notice_fd);
+int confine_filter(enum confine_kind kind, const struct confine_options *options);
+
+/* refusal.c: what becomes of a call beyond the table. Before the filter. */
+int confine_refusals(const struct confine_options *options);
 
 /* files.c */
 int confine_files(const struct confine_options *options, char reason[static CONFINE_REASON_MAX]);

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.test_staging_process import saving, staging, stored, two_inputs
-from tests.lab import BUCKET, Lab
+from tests.lab import BUCKET, Lab, calls_in_force, calls_of_roles
 from tests.scenario import (
     Step,
     artifact,
@@ -64,7 +64,7 @@ def outer_filters(pid: int) -> int:
     return int(status(pid)["Seccomp_filters"])
 
 
-def test_wait_and_its_child(lab: Lab, proxy: FaultProxy) -> None:
+def test_wait_and_its_child(lab: Lab, proxy: FaultProxy, argoexec: str) -> None:
     rule = proxy.faults.add(verb="PUT", path="/l", action={"kind": "stall_request", "bytes": 1000})
     step, key = saving(lab, proxy)
     with step.runner() as runner:
@@ -72,6 +72,7 @@ def test_wait_and_its_child(lab: Lab, proxy: FaultProxy) -> None:
         wait_until_seen(lambda: rule.fired == 1, "an upload")
         role, child = runner.pid("wait"), staging(runner, "wait")
         outer = outer_filters(role)
+        assert outer == outer_filters(os.getpid()) + (calls_of_roles(argoexec) != "unused")
         used = OF_STAGE - {FSETID} | {NET_BIND_SERVICE}
         assert_confined(role, used, OF_STAGE | {NET_BIND_SERVICE}, outer)
         assert_confined(child, OF_STAGE, OF_STAGE, outer + 1)
@@ -131,7 +132,7 @@ def test_required(lab: Lab) -> None:
     assert untgz(lab.get(step.key("again.tgz"))) == {"a": None, "a/b": b"deep"}
 
 
-def test_what_is_told(lab: Lab, proxy: FaultProxy) -> None:
+def test_what_is_told(lab: Lab, proxy: FaultProxy, argoexec: str) -> None:
     """Status and metrics, of `wait` and of the child that saves for it."""
     rule = proxy.faults.add(verb="PUT", path="/l", action={"kind": "stall_request", "bytes": 1000})
     step, _ = saving(lab, proxy)
@@ -142,8 +143,9 @@ def test_what_is_told(lab: Lab, proxy: FaultProxy) -> None:
         runner.stop(0)
     layers = ("capabilities", "no new privileges", "memory", "system calls", "files")
     expected = {("wait", layer): "in force" for layer in layers[:3]}
-    expected |= {("wait", layer): "unused" for layer in layers[3:]}
+    expected |= {("wait", "system calls"): calls_of_roles(argoexec), ("wait", "files"): "unused"}
     expected |= {("stage", layer): "in force" for layer in layers}
+    expected["stage", "system calls"] = calls_in_force()
     assert {(entry["process"], entry["layer"]): entry["state"] for entry in told} == expected
 
 

@@ -29,7 +29,7 @@ from tests.control import (
     template,
     wait_log,
 )
-from tests.lab import ROOT, Lab
+from tests.lab import ROOT, Lab, calls_of_roles
 from tests.layout import pod_for
 from tests.pod import PodRunner
 from tests.servers.fault_proxy import FaultProxy
@@ -240,14 +240,14 @@ def confinement_of(control: Control, process: str) -> dict[str, str]:
     return {entry["layer"]: entry["state"] for entry in told if entry["process"] == process}
 
 
-def test_confinement(running: Control) -> None:
+def test_confinement(running: Control, argoexec: str) -> None:
     """There is no child that stages: nothing is told of it."""
     assert confinement_of(running, "stage") == {}
     assert confinement_of(running, "wait") == {
         "capabilities": "in force",
         "no new privileges": "in force",
         "memory": "in force",
-        "system calls": "unused",
+        "system calls": calls_of_roles(argoexec),
         "files": "unused",
     }
 

@@ -2,7 +2,7 @@
 #include "executor/base/buffer.h"
 #include "executor/base/cleanup.h"
 #include "executor/base/fd.h"
-#include "executor/confine/confine.h"
+#include "tests/unit/confine_probe.h"
 #include "tests/unit/scratch.h"
 
 #include <errno.h>
@@ -30,58 +30,15 @@
 
 #include <cmocka.h>
 
-/* --- a child that is confined --------------------------------------------------------------- */
-
-struct probe {
-	enum confine_kind kind;
-	struct confine_options options;
-	long (*body)(void); /* what it returns is the exit status */
-};
-
-struct ending {
-	int status; /* of waitpid(2) */
-	bool is_told;
-	char call[CONFINE_CALL_NAME_MAX];
-};
-
-/* A failure to become confined. */
-#define NOT_CONFINED 99
-
-static struct ending run(const struct probe *probe)
+static struct confine_ending run_stage(long (*body)(void))
 {
-	struct ending ending = { .status = -1 };
-	struct confinement confinement;
-	struct error err = ERROR_NONE;
-	int ends[2];
-	pid_t pid;
-
-	assert_int_equal(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
-	pid = fork();
-	if (pid == 0) {
-		struct confine_options options = probe->options;
-
-		options.notice_fd = ends[1];
-		if (confine(probe->kind, &options, &confinement, &err) < 0)
-			_exit(NOT_CONFINED);
-		_exit((int)probe->body());
-	}
-	assert_true(pid > 0);
-	close(ends[1]);
-	assert_int_equal(waitpid(pid, &ending.status, 0), pid);
-	ending.is_told = confine_notice(ends[0], ending.call);
-	close(ends[0]);
-	return ending;
-}
-
-static struct ending run_stage(long (*body)(void))
-{
-	return run(&(struct probe){
+	return confine_probe_run(&(struct confine_probe){
 		.kind = CONFINE_STAGE, .options = { .mode = CONFINE_REQUIRED }, .body = body });
 }
 
 static void assert_works(long (*body)(void))
 {
-	struct ending ending = run_stage(body);
+	struct confine_ending ending = run_stage(body);
 
 	if (ending.is_told)
 		fail_msg("stopped at %s", ending.call);
@@ -91,7 +48,7 @@ static void assert_works(long (*body)(void))
 
 static void assert_stopped(long (*body)(void), const char *call)
 {
-	struct ending ending = run_stage(body);
+	struct confine_ending ending = run_stage(body);
 
 	assert_true(WIFEXITED(ending.status));
 	assert_int_equal(WEXITSTATUS(ending.status), CONFINE_EXIT_STATUS);
@@ -101,7 +58,7 @@ static void assert_stopped(long (*body)(void), const char *call)
 
 static void assert_killed(long (*body)(void))
 {
-	struct ending ending = run_stage(body);
+	struct confine_ending ending = run_stage(body);
 
 	assert_true(WIFSIGNALED(ending.status));
 	assert_int_equal(WTERMSIG(ending.status), SIGSYS);
@@ -155,15 +112,15 @@ static long reads_signals(void)
 /* Nobody reads a pipe: it ends all the same. The sanitizers need what is refused. */
 static void test_artifact_gc(void **state)
 {
-	struct probe probe = { .kind = CONFINE_GC,
-			       .options = { .mode = CONFINE_REQUIRED },
-			       .body = reads_signals };
+	struct confine_probe probe = { .kind = CONFINE_GC,
+				       .options = { .mode = CONFINE_REQUIRED },
+				       .body = reads_signals };
 
 	(void)state;
-	assert_int_equal(run(&probe).status, 0);
+	assert_int_equal(confine_probe_run(&probe).status, 0);
 #ifndef __SANITIZE_ADDRESS__
 	probe.body = execute;
-	assert_int_equal(WEXITSTATUS(run(&probe).status), CONFINE_EXIT_STATUS);
+	assert_int_equal(WEXITSTATUS(confine_probe_run(&probe).status), CONFINE_EXIT_STATUS);
 #endif
 	assert_stopped(reads_signals, "signalfd4");
 }
@@ -374,7 +331,7 @@ static long aborts(void)
 
 static void test_an_abort_is_an_abort(void **state)
 {
-	struct ending ending = run_stage(aborts);
+	struct confine_ending ending = run_stage(aborts);
 
 	(void)state;
 	assert_true(WIFSIGNALED(ending.status));
@@ -431,16 +388,16 @@ static long shows_what_is_left(void)
 static void assert_left(enum confine_kind kind, uint64_t effective, uint64_t permitted)
 {
 	_cleanup_buffer_ struct buffer text = BUFFER_INIT(65536);
-	const struct probe probe = { .kind = kind,
-				     .options = { .mode = CONFINE_REQUIRED },
-				     .body = shows_what_is_left };
-	struct ending ending;
+	const struct confine_probe probe = { .kind = kind,
+					     .options = { .mode = CONFINE_REQUIRED },
+					     .body = shows_what_is_left };
+	struct confine_ending ending;
 
 	assert_int_equal(file_read("/proc/self/status", &text, NULL), 0);
 	expected.before = field(buffer_string(&text), "CapPrm:\t");
 	expected.effective = effective;
 	expected.permitted = permitted;
-	ending = run(&probe);
+	ending = confine_probe_run(&probe);
 	assert_true(WIFEXITED(ending.status));
 	assert_int_equal(WEXITSTATUS(ending.status), 0);
 }
@@ -542,9 +499,10 @@ static void test_off_and_record_stop_nothing(void **state)
 	(void)state;
 	assert_stopped(counts_its_parent, "sched_getscheduler");
 	for (size_t i = 0; i < 2; i++) {
-		struct ending ending = run(&(struct probe){ .kind = CONFINE_STAGE,
-							    .options = { .mode = modes[i] },
-							    .body = counts_its_parent });
+		struct confine_ending ending =
+			confine_probe_run(&(struct confine_probe){ .kind = CONFINE_STAGE,
+								   .options = { .mode = modes[i] },
+								   .body = counts_its_parent });
 
 		assert_int_equal(ending.status, 0);
 		assert_false(ending.is_told);
@@ -616,13 +574,13 @@ static long uses_files(void)
 static void test_files(void **state)
 {
 	struct confine_place places[3];
-	struct probe probe = {
+	struct confine_probe probe = {
 		.kind = CONFINE_STAGE,
 		.options = { .mode = CONFINE_REQUIRED, .places = places, .place_count = 3 },
 		.body = uses_files
 	};
 	char in[256], out[256];
-	struct ending ending;
+	struct confine_ending ending;
 
 	(void)state;
 	mkdir(scratch_path("in"), 0755);
@@ -635,7 +593,7 @@ static void test_files(void **state)
 	places[0] = (struct confine_place){ .path = in };
 	places[1] = (struct confine_place){ .path = out, .is_writable = true };
 	places[2] = (struct confine_place){ .path = "/nowhere" };
-	ending = run(&probe);
+	ending = confine_probe_run(&probe);
 	assert_false(ending.is_told);
 	assert_true(WIFEXITED(ending.status));
 	assert_int_equal(WEXITSTATUS(ending.status), 0);
