@@ -238,11 +238,13 @@ compile_commands.json: Makefile FORCE ## Write the compilation database
 
 # --- Checks ----------------------------------------------------------------------------------------
 
-.PHONY: lint check soak fuzz fuzz-all bench demo image smoke-arm64 smoke-debian13
+.PHONY: lint check record soak fuzz fuzz-all bench demo image smoke-arm64 smoke-debian13
 lint: build/.setup-tests compile_commands.json $(DEPS)/stamp $(OBJ)/version.flags ## Format, clang-tidy (changed files; LINT_ALL=1: all), layers, budgets, shellcheck, pyflakes
 	@scripts/lint.sh
 check: build/.setup-tests ## Run every test; the last line is 'N passed, N failed, N skipped'
 	@scripts/check.sh
+record: build/.setup-tests all probes ## Name system calls that a table lacks: all integration tests, or TESTS="FILE..."
+	@ARGOEXEC=$${ARGOEXEC:-build/argoexec} /usr/bin/python3 -m tests.recording $(TESTS)
 soak: build/.setup-tests all probes build/tests/test_report_model ## Run the long counts
 	@scripts/soak.sh
 fuzz: build/.setup-tests fuzz-targets ## Fuzz one target: TARGET=control TIME=600 (seconds); docs/testing.md

@@ -217,7 +217,7 @@ def environment(pod: dict, container: dict, sources: Sources) -> dict[str, str]:
 def confinement(container: dict) -> dict[str, str]:
     """For a whole run of the tests with another mode: of all containers that are the executor's."""
     mode = os.environ.get("ARGOEXEC_CONFINEMENT")
-    is_executors = container["name"] in ("init", "wait", "supervisor")
+    is_executors = container["name"].rstrip("0123456789") in ("init", "wait", "supervisor")
     return {"ARGOEXEC_CONFINEMENT": mode} if mode and is_executors else {}
 
 
