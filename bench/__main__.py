@@ -26,7 +26,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import artifacts, data, faults, gc, pods, requests, spawned, stdout, yard
+from bench import artifacts, confine, data, faults, gc, pods, requests, spawned, stdout, yard
 from bench.figures import GIB, MIB, Bar, Figure, markdown_table, text_table
 from bench.subject import Subject, reference
 from tests.lab import ROOT
@@ -59,6 +59,7 @@ TOGETHER: dict[str, Callable[[yard.Yard, list[Subject]], list[Figure]]] = {
     "limit": functools.partial(artifacts.under_limit, artifacts.ROWS),
     **faults.FAULTS,
     "gc": gc.gc,
+    "confine": confine.confine,
 }
 # What the largest of the others keep in memory.
 LEAST = 5 * GIB
