@@ -14,6 +14,7 @@ from typing import Any
 
 from tests.lab import BUCKET, FIXTURES, SECRET, Lab, check_no_reports
 from tests.pod import ApiInfo, PodResult, PodRunner
+from tests.pod.model import confinement
 from tests.room import binary
 from tests.servers.server import S3Server
 
@@ -21,7 +22,7 @@ POD = FIXTURES / "artifact-gc/pod-artifact-gc-gb6vq-artgc-wfdel-2166136261.json"
 LABEL = "3430310775"
 TASK = "wf-artgc-wfdel-0"
 # Short pauses: what is tested is that there are some, not how long they are.
-FAST = {"EXECUTOR_RETRY_BACKOFF_DURATION": "10ms"}
+FAST: dict[str, str | None] = {"EXECUTOR_RETRY_BACKOFF_DURATION": "10ms", **confinement()}
 Json = dict[str, Any]
 
 

@@ -211,14 +211,18 @@ def environment(pod: dict, container: dict, sources: Sources) -> dict[str, str]:
             raise SpecError(f"env {entry['name']}: unknown source {sorted(origin)}")
         if value is not None:
             result[entry["name"]] = value
-    return {**confinement(container), **service, **result}
+    own = confinement() if is_executors(container) else {}
+    return {**own, **service, **result}
 
 
-def confinement(container: dict) -> dict[str, str]:
-    """For a whole run of the tests with another mode: of all containers that are the executor's."""
-    mode = os.environ.get("ARGOEXEC_CONFINEMENT")
-    is_executors = container["name"].rstrip("0123456789") in ("init", "wait", "supervisor")
-    return {"ARGOEXEC_CONFINEMENT": mode} if mode and is_executors else {}
+def confinement() -> dict[str, str]:
+    """Of all containers that are the executor's: a layer that is refused fails the test, unless a whole
+    run of the tests is to have another mode."""
+    return {"ARGOEXEC_CONFINEMENT": os.environ.get("ARGOEXEC_CONFINEMENT", "required")}
+
+
+def is_executors(container: dict) -> bool:
+    return container["name"].rstrip("0123456789") in ("init", "wait", "supervisor")
 
 
 def command_line(container: dict, image_config: dict, env: dict[str, str]) -> list[str]:
