@@ -100,7 +100,7 @@ static int set_up(struct gc *self, struct error *err)
 
 	environment_load_wrapper(&environment);
 	plugins_init(&self->plugins, &environment, FILES_VAR_RUN_ARGO, self->log);
-	r = confine_role(CONFINE_GC, self->role, &unused, err);
+	r = confine_role(CONFINE_GC, self->role, FILES_VAR_RUN_ARGO, &unused, err);
 	if (r < 0)
 		return r;
 	self->loop = event_loop_new();

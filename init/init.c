@@ -27,7 +27,7 @@ static int work(struct loading *loading, struct error *err)
 {
 	struct stage stage = loading_stage(loading);
 	struct confinement unused;
-	int r = confine_role(CONFINE_INIT, loading->role, &unused, err);
+	int r = confine_role(CONFINE_INIT, loading->role, NULL, &unused, err);
 
 	if (r == 0)
 		r = install_binary(err);

@@ -177,7 +177,7 @@ static int set_up_waiting(struct auxiliary *self, const char *name, struct error
 	plugins_init(&self->plugins, &self->environment, FILES_VAR_RUN_ARGO, self->log);
 	/* Before the first byte that a main container has written. */
 	if (r == 0)
-		r = confine_role(CONFINE_WAIT, self->role, &self->confinement, err);
+		r = confine_role(CONFINE_WAIT, self->role, NULL, &self->confinement, err);
 	if (r < 0)
 		return r;
 	self->loop = event_loop_new();

@@ -91,11 +91,18 @@ int confine(enum confine_kind kind, const struct confine_options *options, struc
 			 confine_layer_name(refused), ret->layers[refused].reason);
 }
 
-int confine_role(enum confine_kind kind, const struct role *role, struct confinement *ret,
-		 struct error *err)
+int confine_role(enum confine_kind kind, const struct role *role, const char *written,
+		 struct confinement *ret, struct error *err)
 {
+	const struct confine_place places[] = {
+		{ .path = "/" },
+		{ .path = role->termination_log, .is_writable = true },
+		{ .path = written, .is_writable = true },
+	};
 	struct confine_options options = { .notice_fd = -1,
-					   .termination_log = role->termination_log };
+					   .termination_log = role->termination_log,
+					   .places = places,
+					   .place_count = written ? 3 : 0 };
 	int r = confine_mode_from_environment(&options.mode, err);
 
 	if (r < 0)

@@ -81,9 +81,10 @@ int confine(enum confine_kind kind, const struct confine_options *options, struc
 	    struct error *err);
 
 /* The same for a role, as the environment says, with a line of its log for each layer that was refused.
- */
-int confine_role(enum confine_kind kind, const struct role *role, struct confinement *ret,
-		 struct error *err);
+ * FILES: with a directory that it writes (NULL: the layer is unused) it reads everything, and writes
+ * there and its termination message. */
+int confine_role(enum confine_kind kind, const struct role *role, const char *written,
+		 struct confinement *ret, struct error *err);
 
 /* Those lines: level warn, `who` has no such layer. */
 void confinement_log(const struct confinement *confinement, const char *who, const struct log *log);
@@ -103,6 +104,6 @@ const char *confine_state_name(enum confine_state state);
 #define CONFINE_EXIT_STATUS 159 /* 128 + SIGSYS */
 
 /* At the other end of the pipe, when the process has ended: true if it left a word there, then `name`
- * is the call's ("ptrace"; "system call 999" if it has none). Never blocks if the pipe does not. */
+ * is the call's ("ptrace"; "number 999" if it has none). Never blocks if the pipe does not. */
 #define CONFINE_CALL_NAME_MAX 64
 bool confine_notice(int fd, char name[static CONFINE_CALL_NAME_MAX]);

@@ -18,6 +18,7 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -148,6 +149,40 @@ static void test_what_goes_on(void **state)
 	assert_role(CONFINE_WAIT, serves, "");
 }
 
+/* Reads what there is, writes one directory and its termination message. */
+static int uses_files(void *context)
+{
+	const struct role role = { .termination_log = scratch_path("termination") };
+	char directory[256];
+	struct confinement confinement;
+	struct error err = ERROR_NONE;
+
+	(void)context;
+	snprintf(directory, sizeof(directory), "%s", scratch_path("written"));
+	scratch_write("beside", "x");
+	scratch_write("termination", "x");
+	if (mkdir(directory, 0755) < 0 || setenv("ARGOEXEC_CONFINEMENT", "required", 1) < 0 ||
+	    confine_role(CONFINE_GC, &role, directory, &confinement, &err) < 0)
+		return __LINE__;
+	if (confinement.layers[CONFINE_FILES].state != CONFINE_IN_FORCE)
+		return __LINE__;
+	if (open(role.termination_log, O_WRONLY | O_TRUNC) < 0 ||
+	    creat(scratch_path("written/new"), 0644) < 0 || unlink(scratch_path("written/new")) < 0)
+		return __LINE__;
+	if (open(scratch_path("beside"), O_RDONLY) < 0 || open("/etc/passwd", O_RDONLY) < 0)
+		return __LINE__;
+	if (open(scratch_path("beside"), O_WRONLY) >= 0 || errno != EACCES ||
+	    unlink(scratch_path("beside")) == 0 || creat(scratch_path("new"), 0644) >= 0)
+		return __LINE__;
+	return 0;
+}
+
+static void test_files_of_artifact_gc(void **state)
+{
+	(void)state;
+	scratch_run_child(uses_files, NULL);
+}
+
 /* The sanitizers need what is refused: no role has a table. */
 #ifndef __SANITIZE_ADDRESS__
 
@@ -221,6 +256,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_parents),
 		cmocka_unit_test(test_what_goes_on),
+		cmocka_unit_test(test_files_of_artifact_gc),
 #ifndef __SANITIZE_ADDRESS__
 		cmocka_unit_test(test_what_is_stopped),
 		cmocka_unit_test(test_what_a_role_says),
