@@ -17,6 +17,7 @@ from collections import Counter
 from pathlib import Path
 
 from tests.lab import ROOT
+from tests.pod.seccomp import numbers
 
 # What it does there in earnest is what the tables are against.
 NOT_RECORDED = "tests/integration/test_planted.py"
@@ -26,14 +27,6 @@ LIMIT = Path("/proc/sys/kernel/printk_ratelimit")
 # SECCOMP_RET_LOG, linux/seccomp.h
 LINE = re.compile(r'type=1326 .*comm="([^"]*)".* syscall=(\d+) .*code=0x7ffc0000')
 LOST = re.compile(r"audit_lost=|printk limit exceeded|callbacks suppressed")
-HEADER = "#include <asm/unistd.h>\n"
-
-
-def names() -> dict[int, str]:
-    """This machine's system calls, from the C compiler's headers."""
-    command = ["gcc", "-E", "-dM", "-x", "c", "-"]
-    text = subprocess.run(command, input=HEADER, capture_output=True, text=True, check=True).stdout
-    return {int(n): name for name, n in re.findall(r"^#define __NR_(\w+) (\d+)$", text, re.M)}
 
 
 class KernelLog(threading.Thread):
@@ -80,7 +73,7 @@ def pytest(arguments: list[str]) -> int:
 
 
 def main(arguments: list[str]) -> int:
-    known = names()
+    known = {number: name for name, number in numbers().items()}
     before = LIMIT.read_text()
     LIMIT.write_text("0")
     log = KernelLog()

@@ -322,6 +322,22 @@ def test_capabilities_and_no_new_privileges():
     }
 
 
+def test_seccomp_profiles():
+    script = "grep Seccomp_filters /proc/self/status; unshare -U true"
+    profile = {"seccompProfile": {"type": "RuntimeDefault"}}
+    pod = make_pod(
+        shell("plain", script),
+        shell("refused", script, securityContext=profile),
+        shell("user", script, securityContext={**profile, "runAsUser": 1000}),
+    )
+    logs = {name: c.log.split("\n", 1) for name, c in run(pod).containers.items()}
+    counts = {name: int(log[0].split()[1]) for name, log in logs.items()}
+    assert counts["refused"] == counts["user"] == counts["plain"] + 1
+    assert logs["plain"][1] == ""
+    for name in ("refused", "user"):
+        assert "Operation not permitted" in logs[name][1]
+
+
 def test_run_as_non_root_refuses_root():
     pod = make_pod(shell("main", "true", securityContext={"runAsNonRoot": True}))
     main = run(pod).containers["main"]

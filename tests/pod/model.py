@@ -261,7 +261,7 @@ def _rows(layers: list[str], name: str) -> list[list[str]]:
     return []
 
 
-def _setting(pod: dict, container: dict, name: str):
+def setting(pod: dict, container: dict, name: str):
     """A field of the container's securityContext, else of the pod's."""
     own = container.get("securityContext") or {}
     return own.get(name, (pod["spec"].get("securityContext") or {}).get(name))
@@ -271,7 +271,7 @@ def identity(pod: dict, container: dict, image_config: dict, layers: list[str]) 
     """Who the container runs as. SpecError where a kubelet would refuse to create it."""
     passwd, group = _rows(layers, "passwd"), _rows(layers, "group")
     user, _, group_name = str(image_config.get("User") or "").partition(":")
-    run_as_user = _setting(pod, container, "runAsUser")
+    run_as_user = setting(pod, container, "runAsUser")
     if run_as_user is not None:
         user, group_name = str(run_as_user), ""
     row = next((r for r in passwd if user in (r[0], r[2])), None) if user else None
@@ -283,9 +283,9 @@ def identity(pod: dict, container: dict, image_config: dict, layers: list[str]) 
     if group_name:
         by_name = {r[0]: int(r[2]) for r in group}
         gid = int(group_name) if group_name.isdigit() else by_name[group_name]
-    if _setting(pod, container, "runAsGroup") is not None:
-        gid = int(_setting(pod, container, "runAsGroup"))
-    if _setting(pod, container, "runAsNonRoot") and uid == 0:
+    if setting(pod, container, "runAsGroup") is not None:
+        gid = int(setting(pod, container, "runAsGroup"))
+    if setting(pod, container, "runAsNonRoot") and uid == 0:
         raise SpecError("container has runAsNonRoot and image will run as root")
     security = pod["spec"].get("securityContext") or {}
     groups = {gid, *map(int, security.get("supplementalGroups") or [])}

@@ -6,7 +6,7 @@ import json
 import os
 from dataclasses import dataclass, field
 
-from . import model, volumes
+from . import model, seccomp, volumes
 from .images import Image
 
 _TERMINATION_PATH = "/dev/termination-log"
@@ -87,6 +87,7 @@ class Planner:
             "capabilities": who.capabilities,
             "no_new_privs": who.no_new_privs,
             "privileged": who.privileged,
+            "seccomp": seccomp.rules(model.setting(self.pod, container, "seccompProfile")),
             "readonly_root": bool(security.get("readOnlyRootFilesystem")),
             "layers": image.layers,
             "mounts": self._mounts(container, prepared),

@@ -95,12 +95,11 @@ def setns(fd: int, nstype: int) -> None:
     _check(_libc.setns(fd, nstype), f"setns {nstype:#x}")
 
 
-def prctl(option: int, value: int = 0) -> int:
-    """prctl(2) with one argument."""
+def prctl(option: int, value: int = 0, more: int = 0) -> int:
+    """prctl(2) with one argument, or two."""
     zero = ctypes.c_ulong(0)
-    return _check(
-        _libc.prctl(option, ctypes.c_ulong(value), zero, zero, zero), f"prctl {option} {value}"
-    )
+    arguments = (ctypes.c_ulong(value), ctypes.c_ulong(more), zero, zero)
+    return _check(_libc.prctl(option, *arguments), f"prctl {option} {value}")
 
 
 def pivot_root(new_root: str) -> None:
