@@ -164,7 +164,7 @@ all: $(BINARY) ## Build build/argoexec: static-PIE, hardened, stripped (debug sy
 objects: $(LIBRARY_OBJECTS) ## Compile everything but argoexec.c, link nothing
 
 $(OBJ)/argoexec.debug: $(OBJECTS) $(OBJ)/flags
-	$(call link,$@,$(OBJECTS),$(LDLIBS))
+	$(call link,$@,$(OBJECTS),$(LDLIBS) -Wl$(comma)-Map=$(OBJ)/argoexec.map)
 
 ifeq ($(SAN),)
 $(BINARY): $(OBJ)/argoexec.debug
@@ -174,6 +174,11 @@ else
 $(BINARY): $(OBJ)/argoexec.debug
 	@ln -f $< $@
 endif
+
+.PHONY: sbom
+sbom: $(BINARY).spdx.json ## Write what is linked in, with versions and licences: build/argoexec.spdx.json
+$(BINARY).spdx.json: $(BINARY) scripts/check/sbom.py scripts/check/link_map.py
+	@/usr/bin/python3 scripts/check/sbom.py $< $@
 
 .PHONY: unit-tests probes
 ifeq ($(SAN),)
@@ -238,9 +243,11 @@ compile_commands.json: Makefile FORCE ## Write the compilation database
 
 # --- Checks ----------------------------------------------------------------------------------------
 
-.PHONY: lint check record soak fuzz fuzz-all bench demo image smoke-arm64 smoke-debian13
+.PHONY: lint check record soak fuzz fuzz-all bench demo image smoke-arm64 smoke-debian13 audit
 lint: build/.setup-tests compile_commands.json $(DEPS)/stamp $(OBJ)/version.flags ## Format, clang-tidy (changed files; LINT_ALL=1: all), layers, budgets, shellcheck, pyflakes
 	@scripts/lint.sh
+audit: build/.setup-tests compile_commands.json all sbom ## Analyzers of gcc and clang, verdict on the binary, licences (minutes); docs/testing.md
+	@scripts/audit.sh
 check: build/.setup-tests ## Run every test; the last line is 'N passed, N failed, N skipped'
 	@scripts/check.sh
 record: build/.setup-tests all probes ## Name system calls that a table lacks: all integration tests, or TESTS="FILE..."

@@ -8,7 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hardening
 import junit
+import link_map
+import sbom
 
 BYTES_MAX = 8 * 1024 * 1024
 
@@ -38,8 +41,11 @@ def examine(binary: str) -> list[tuple[str, str | None]]:
         (f"size {size} at most {BYTES_MAX}", size <= BYTES_MAX),
         ("no path of the build machine", here not in Path(binary).read_bytes()),
         ("runs in an empty environment", tool("env", "-i", binary, "version").startswith("argoexec: ")),
+        *((item.name, item.holds or bool(item.explanation)) for item in hardening.examine(binary)),
     ]
-    return [(name, None if good else "is not so") for name, good in checks]
+    results = [(name, None if good else "is not so") for name, good in checks]
+    _, troubles = sbom.collect(link_map.read(Path(binary).parent / "obj/argoexec.map"))
+    return [*results, ("all that is linked in has a package and a licence", "; ".join(troubles) or None)]
 
 
 def main() -> int:

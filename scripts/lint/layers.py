@@ -13,7 +13,7 @@ from files import finish, project_files
 
 TABLE = Path(__file__).with_name("layers.txt")
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
-NO_ROOM = ("tests/", "bench/")
+NO_ROOM = ("tests/", "bench/", "scripts/")
 
 
 def read_table() -> tuple[dict[str, set[str]], dict[str, set[str]]]:
