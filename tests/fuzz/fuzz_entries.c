@@ -2,7 +2,8 @@
  * Tar archives, entry by entry: what a mutation of bytes seldom finds, names and links that lead
  * outside together. A line is an entry: "f name", "d name", "l name > target", "h name > target",
  * "p name" (a FIFO), "s name > number" (a file that says to be one with those of the same number; in
- * truth, if no more follows the first digit). Required: sandbox.h.
+ * truth, if no more follows the first digit), "S name > number" (the same, of 200 KB that differ in the
+ * end). Required: sandbox.h.
  */
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/sandbox.h"
@@ -12,8 +13,19 @@
 #include <string.h>
 
 #define TAR_BYTES_MAX (4 * 1024 * 1024)
+#define LARGE_BYTES (200 * 1024)
 
-static void add_shared(struct buffer *tar, const char *name, const char *number)
+/* Content that has another word at its end, if it is not that of the others. */
+static void add_large(struct buffer *tar, const char *name, bool is_true)
+{
+	static char content[LARGE_BYTES];
+
+	memset(content, 'o', sizeof(content) - 1);
+	content[sizeof(content) - 2] = is_true ? 'n' : 'N';
+	sandbox_add_entry(tar, '0', name, NULL, content);
+}
+
+static void add_shared(struct buffer *tar, const char *name, const char *number, bool is_large)
 {
 	char records[] = "16 SCHILY.dev=0\n16 SCHILY.ino=0\n18 SCHILY.nlink=2\n";
 	bool is_true = !number || !number[0] || !number[1];
@@ -21,7 +33,10 @@ static void add_shared(struct buffer *tar, const char *name, const char *number)
 	if (number && number[0])
 		*(strstr(records, "ino=") + 4) = (char)('0' + (number[0] & 7));
 	sandbox_add_entry(tar, 'x', "PaxHeaders/x", NULL, records);
-	sandbox_add_entry(tar, '0', name, NULL, is_true ? "overwritten" : "overWritten");
+	if (is_large)
+		add_large(tar, name, is_true);
+	else
+		sandbox_add_entry(tar, '0', name, NULL, is_true ? "overwritten" : "overWritten");
 }
 
 static void add(struct buffer *tar, char kind, const char *name, const char *link)
@@ -40,7 +55,8 @@ static void add(struct buffer *tar, char kind, const char *name, const char *lin
 		sandbox_add_entry(tar, '6', name, NULL, "");
 		break;
 	case 's':
-		add_shared(tar, name, link);
+	case 'S':
+		add_shared(tar, name, link, kind == 'S');
 		break;
 	default:
 		sandbox_add_entry(tar, '0', name, NULL, "overwritten");

@@ -65,6 +65,12 @@ static void make_files(void)
 	}
 }
 
+/* Told of what can be saved already. */
+static void on_handed(struct offers *offers, const char *path)
+{
+	fuzz_require(handed_find(&offers->handed, path) != NULL);
+}
+
 /* Once for all inputs. */
 static void make_room(void)
 {
@@ -172,7 +178,7 @@ static void check_same(const struct handed_item *item)
 	handed_done(&other);
 }
 
-static void check_description(struct fuzz_input input, bool with_file)
+static void check_description(struct fuzz_input input, enum how how)
 {
 	_cleanup_json_ struct json_object *description = NULL;
 	struct handed handed = { NULL };
@@ -181,9 +187,10 @@ static void check_description(struct fuzz_input input, bool with_file)
 
 	if (json_parse(input.data, input.size, "x", &description, &err) < 0)
 		return;
-	fd = open_as(with_file ? FILE_READ : NONE);
+	fd = open_as(how);
 	r = handed_adopt(&handed, description, &fd);
-	fuzz_require(r == 0 || r == -EINVAL);
+	/* A socket is to bring parts, and this one brings none. */
+	fuzz_require(how == SOCKET ? r < 0 : r == 0 || r == -EINVAL);
 	fuzz_require((r == 0) == (handed.items != NULL));
 	if (r == 0) {
 		fuzz_require(fd == -1);
@@ -206,6 +213,7 @@ void fuzz_offers(const char *data, size_t size)
 	fd = fuzz_next_fd();
 	fuzz_require(offers_init(&offers, room.loop, room.template, &log) == 0);
 	offers.channel = room.channel;
+	offers.on_handed = on_handed;
 	while (input.size > 0) {
 		struct fuzz_input line = fuzz_take_until(&input, '\n');
 
@@ -220,7 +228,8 @@ void fuzz_offers(const char *data, size_t size)
 		check_same(item);
 	}
 	offers_done(&offers);
-	check_description(input, false);
-	check_description(input, true);
+	check_description(input, NONE);
+	check_description(input, FILE_READ);
+	check_description(input, SOCKET);
 	fuzz_require(fuzz_next_fd() == fd);
 }

@@ -17,6 +17,8 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.fuzz.odd_zips import odd_zips
+
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 TIME = 1_700_000_000
 COMPRESSED, FIXED = 1, 2  # the first byte of fuzz_archive.c
@@ -106,6 +108,7 @@ def zips() -> Iterator[tuple[str, bytes]]:
     with zipfile.ZipFile(out, "w") as archive, archive.open("big", "w", force_zip64=True) as member:
         member.write(b"abc")
     yield "zip64", out.getvalue()
+    yield from odd_zips()
 
 
 def compressed() -> Iterator[tuple[str, bytes]]:
