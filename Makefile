@@ -33,10 +33,16 @@ $(error ARCH=$(ARCH) is not known: x86_64 or arm64)
 endif
 
 comma := ,
-ifneq ($(FUZZ),)
+ifeq ($(FUZZ),afl)
+override CC := afl-clang-fast
+override SAN := afl
+OUT := build/afl
+else ifneq ($(FUZZ),)
 override CC := clang
 override SAN := fuzzer-no-link,address,undefined
 OUT := build/fuzz
+else ifeq ($(SAN),coverage)
+OUT := build/coverage
 else ifeq ($(SAN),)
 OUT := build$(if $(filter-out $(NATIVE),$(ARCH)),/$(ARCH))
 else
@@ -77,10 +83,20 @@ CFLAGS_VARIANT := -O2 -fPIE -fstack-protector-strong -fstack-clash-protection $(
 	-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3
 LDFLAGS_VARIANT = -static-pie $(call has_ld_option,pack-relative-relocs,-z$(comma)pack-relative-relocs)
 LDLIBS := $(THIRD_PARTY)
+else ifeq ($(FUZZ),afl)
+# AFL++ counts what our own code does, and is fast: no sanitizer. It has a driver for libFuzzer's targets.
+CFLAGS_VARIANT := -O2
+LDFLAGS_VARIANT := -fsanitize=fuzzer
+LDLIBS := -Wl,-Bstatic $(THIRD_PARTY) -Wl,-Bdynamic
 else ifneq ($(FUZZ),)
 # What parses for us is instrumented too: build/deps/fuzz comes first.
 CFLAGS_VARIANT := -O1 -fno-omit-frame-pointer -fsanitize=$(SAN) -fno-sanitize-recover=all
 LDFLAGS_VARIANT := -fsanitize=fuzzer,address,undefined -Lbuild/deps/fuzz/lib
+LDLIBS := -Wl,-Bstatic $(THIRD_PARTY) -Wl,-Bdynamic
+else ifeq ($(SAN),coverage)
+# Which lines the corpus reaches, counted by gcc; no sanitizer.
+CFLAGS_VARIANT := -O0 --coverage -Wno-format-truncation
+LDFLAGS_VARIANT := --coverage
 LDLIBS := -Wl,-Bstatic $(THIRD_PARTY) -Wl,-Bdynamic
 else
 # The sanitizers want a dynamic libc. Everything else is static here too: containers of the tests
@@ -201,16 +217,18 @@ $(OUT)/tests/%: $(OBJ)/tests/unit/%.o $(UNIT_SUPPORT:%.c=$(OBJ)/%.o) $(LIBRARY_O
 	$(call link,$@,$(filter %.o,$^),$(LDLIBS) $(LDFLAGS_TEST) -lcmocka)
 
 # One program for all fuzz targets; which one it runs is its name. gcc's sanitizers replay the corpus.
-.PHONY: fuzz-targets fuzz-replay
+.PHONY: fuzz-targets fuzz-afl fuzz-replay
 ifneq ($(FUZZ),)
 fuzz-targets: $(FUZZ_TARGETS:%=$(OUT)/fuzz_%)
 $(OUT)/fuzz_%: $(OBJ)/fuzz
 	@ln -f $< $@
-$(OBJ)/fuzz: $(FUZZ_SOURCES:%.c=$(OBJ)/%.o) $(LIBRARY_OBJECTS) $(OBJ)/flags build/deps/fuzz/stamp
+$(OBJ)/fuzz: $(FUZZ_SOURCES:%.c=$(OBJ)/%.o) $(LIBRARY_OBJECTS) $(OBJ)/flags $(if $(filter afl,$(FUZZ)),,build/deps/fuzz/stamp)
 	$(call link,$@,$(filter %.o,$^),$(LDLIBS))
 else
 fuzz-targets:
 	@$(MAKE) FUZZ=1 fuzz-targets
+fuzz-afl: build/.setup-tests
+	@$(MAKE) FUZZ=afl fuzz-targets
 endif
 fuzz-replay: $(OUT)/fuzz/replay
 $(OUT)/fuzz/replay: $(FUZZ_SOURCES:%.c=$(OBJ)/%.o) $(OBJ)/tests/fuzz/replay.o $(LIBRARY_OBJECTS) $(OBJ)/flags
@@ -243,7 +261,7 @@ compile_commands.json: Makefile FORCE ## Write the compilation database
 
 # --- Checks ----------------------------------------------------------------------------------------
 
-.PHONY: lint check record soak fuzz fuzz-all bench demo image smoke-arm64 smoke-debian13 audit
+.PHONY: lint audit check record soak fuzz fuzz-all coverage bench demo image smoke-arm64 smoke-debian13
 lint: build/.setup-tests compile_commands.json $(DEPS)/stamp $(OBJ)/version.flags ## Format, clang-tidy (changed files; LINT_ALL=1: all), layers, budgets, shellcheck, pyflakes
 	@scripts/lint.sh
 audit: build/.setup-tests compile_commands.json all sbom ## Analyzers of gcc and clang, verdict on the binary, licences (minutes); docs/testing.md
@@ -254,10 +272,13 @@ record: build/.setup-tests all probes ## Name system calls that a table lacks: a
 	@ARGOEXEC=$${ARGOEXEC:-build/argoexec} /usr/bin/python3 -m tests.recording $(TESTS)
 soak: build/.setup-tests all probes build/tests/test_report_model ## Run the long counts
 	@scripts/soak.sh
-fuzz: build/.setup-tests fuzz-targets ## Fuzz one target: TARGET=control TIME=600 (seconds); docs/testing.md
-	@/usr/bin/python3 -m tests.fuzz $(if $(TIME),--time $(TIME)) $(or $(TARGET),$(error TARGET= one of: $(FUZZ_TARGETS)))
+fuzz: build/.setup-tests $(if $(AFL),fuzz-afl,fuzz-targets) ## Fuzz one target: T=control SECONDS=600; AFL=1: with AFL++; docs/testing.md
+	@/usr/bin/python3 -m tests.fuzz $(if $(AFL),--afl) $(if $(SECONDS),--time $(SECONDS)) $(or $(T),$(error T= one of: $(FUZZ_TARGETS)))
 fuzz-all: build/.setup-tests fuzz-targets ## Fuzz every target for ten minutes; goes on where it was stopped
 	@/usr/bin/python3 -m tests.fuzz --all
+coverage: build/.setup-tests ## Which lines of each parser the kept inputs of its fuzz target reach: T=control (one), MISSING=1 (show the others)
+	@$(MAKE) SAN=coverage fuzz-replay
+	@/usr/bin/python3 -m tests.fuzz.coverage $(if $(MISSING),--missing) $(T)
 bench: build/.setup-tests all probes ## Measure the bars: ROWS=out-1g,in-* (some), QUICK=1 (small), REFERENCE=/path (paired)
 	@scripts/bench.sh
 demo: build/.setup-demo all probes ## Run a two-step workflow's pods and show what they did (POD=file.json: yours)
@@ -276,7 +297,7 @@ smoke-debian13: build/.setup-tests ## Build and run in a Debian 13 root
 install: all ## Install $(DESTDIR)$(PREFIX)/bin/argoexec
 	install -D -m 755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/argoexec
 clean: ## Remove what was built, except the libraries
-	rm -rf build/argoexec build/obj build/san* build/arm64 build/probes build/planted build/check build/fuzz/obj build/fuzz/fuzz_* compile_commands.json
+	rm -rf build/argoexec build/argoexec.spdx.json build/obj build/san* build/afl build/coverage build/arm64 build/probes build/planted build/check build/fuzz/obj build/fuzz/fuzz_* compile_commands.json
 distclean: ## Remove everything that was built
 	rm -rf build compile_commands.json
 help: ## Show this text

@@ -129,7 +129,7 @@ build_libisal() {
 }
 
 # HTTP/1.1, WebSocket and TLS for the control socket: server side only, on our own loop.
-# One fault is corrected, found by `make fuzz TARGET=control`: a pipelined request with a body is read
+# One fault is corrected, found by `make fuzz T=control`: a pipelined request with a body is read
 # from a buffer that its own headers still fill. The loop that empties it, meant for HTTP/2, would take
 # the headers for the body, and never end.
 # libcap is not asked for: where it happens to be installed, nothing here needs its users and groups.

@@ -1,12 +1,13 @@
 """Fuzzes targets with libFuzzer, in slices, and goes on where it was stopped (docs/testing.md).
 
-    python3 -m tests.fuzz [--time SECONDS] TARGET...
+    python3 -m tests.fuzz [--time SECONDS] [--afl] TARGET...
+                                         --afl: with AFL++, for another kind of search
     python3 -m tests.fuzz --all          every target, ten minutes each
     python3 -m tests.fuzz --merge [TARGET...]
                                          adds to tests/fuzz/corpus what was found worth keeping
 
 What is found lies in build/fuzz: corpus/<target>, findings/, and state.json with the seconds done.
-The programs build/fuzz/fuzz_<target> come from `make fuzz-targets`.
+The programs build/fuzz/fuzz_<target> come from `make fuzz-targets`, build/afl/fuzz_<target> from `make fuzz-afl`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.fuzz import seeds
+from tests.fuzz import afl, seeds
 
 ROOT = Path(__file__).parents[2]
 BUILD = ROOT / "build/fuzz"
@@ -136,6 +137,18 @@ def fuzz_one(targets: list[str], seconds: int | None) -> bool:
     return all([fuzz(target, seconds or SECONDS) for target in targets])
 
 
+def fuzz_with_afl(target: str, seconds: int) -> bool:
+    """On top of the same corpus, to which it adds what it has found."""
+    given = folders(target)
+    done = afl.fuzz(target, seconds, BYTES_MAX.get(target, BYTES_MAX_DEFAULT), given)
+    found = afl.keep(target, Path(given[0]))
+    print(f"fuzz: {target}: AFL++: {done.executed} inputs in {seconds} s, {found} of them new")
+    for crash in done.crashes:
+        name = crash.relative_to(ROOT)
+        print(f"fuzz: {target}: FOUND something; replay it with: build/fuzz/fuzz_{target} {name}")
+    return not done.crashes
+
+
 def fuzz_all() -> bool:
     state = load()
     if all(state.get(t, {}).get("seconds", 0) >= SECONDS for t in TARGETS):
@@ -171,6 +184,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python3 -m tests.fuzz", description=__doc__, formatter_class=raw)
     parser.add_argument("targets", nargs="*", metavar="TARGET", choices=[[], *TARGETS])
     parser.add_argument("--time", type=int, help="seconds for each target")
+    parser.add_argument("--afl", action="store_true", help="with AFL++ instead of libFuzzer")
     parser.add_argument("--all", action="store_true")
     parser.add_argument("--merge", action="store_true")
     args = parser.parse_args()
@@ -181,6 +195,8 @@ def main() -> int:
         return 0 if fuzz_all() else 1
     if not args.targets:
         parser.error(f"which target? one of {', '.join(TARGETS)}")
+    if args.afl:
+        return 0 if all([fuzz_with_afl(target, args.time or SECONDS) for target in args.targets]) else 1
     return 0 if fuzz_one(args.targets, args.time) else 1
 
 
