@@ -6,7 +6,9 @@ command, args and env) and the observed behaviour of kubelet 1.34 with container
 
 from __future__ import annotations
 
+import ctypes
 import datetime
+import functools
 import json
 import math
 import os
@@ -217,8 +219,15 @@ def environment(pod: dict, container: dict, sources: Sources) -> dict[str, str]:
 
 def confinement() -> dict[str, str]:
     """Of all containers that are the executor's: a layer that is refused fails the test, unless a whole
-    run of the tests is to have another mode."""
-    return {"ARGOEXEC_CONFINEMENT": os.environ.get("ARGOEXEC_CONFINEMENT", "required")}
+    run of the tests is to have another mode, or the kernel has no Landlock for anybody."""
+    mode = "required" if has_landlock() else "auto"
+    return {"ARGOEXEC_CONFINEMENT": os.environ.get("ARGOEXEC_CONFINEMENT", mode)}
+
+
+@functools.cache
+def has_landlock() -> bool:
+    """landlock_create_ruleset(2), 444 everywhere, asked for its ABI; what is needed is the second."""
+    return ctypes.CDLL(None).syscall(444, None, ctypes.c_size_t(0), 1) >= 2
 
 
 def is_executors(container: dict) -> bool:
