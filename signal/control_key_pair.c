@@ -79,7 +79,7 @@ static int read_chain(const char *path, struct identity *identity, struct error 
 
 static int read_key(const char *path, struct identity *identity, struct error *err)
 {
-	_cleanup_buffer_ struct buffer text = BUFFER_INIT(CONTROL_PEM_BYTES_MAX);
+	_cleanup_buffer_ struct buffer text = BUFFER_SECRET(CONTROL_PEM_BYTES_MAX);
 	BIO *bio = open_pem(path, &text, err);
 
 	if (!bio)
@@ -87,8 +87,6 @@ static int read_key(const char *path, struct identity *identity, struct error *e
 	identity->key = PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL);
 	BIO_free(bio);
 	ERR_clear_error();
-	if (text.data)
-		explicit_bzero(text.data, text.capacity);
 	return identity->key ?
 		       0 :
 		       error_set(err, -EINVAL, "%s: no private key in PEM that needs no passphrase",

@@ -39,7 +39,7 @@ static int check_token(const char *text, size_t size, struct error *err)
 
 static int read_token(struct control_token *token, struct error *err)
 {
-	_cleanup_buffer_ struct buffer text = BUFFER_INIT(2 * CONTROL_TOKEN_BYTES_MAX);
+	_cleanup_buffer_ struct buffer text = BUFFER_SECRET(2 * CONTROL_TOKEN_BYTES_MAX);
 	const char *start;
 	size_t size;
 	int r;
@@ -57,8 +57,6 @@ static int read_token(struct control_token *token, struct error *err)
 		else if (digest_of(DIGEST_SHA256, start, size, token->digest) < 0)
 			r = error_set(err, -ENOMEM, "out of memory");
 	}
-	if (text.data)
-		explicit_bzero(text.data, text.capacity);
 	token->is_usable = r == 0;
 	return r;
 }

@@ -3,16 +3,14 @@
 #include "executor/artifact/store.h"
 #include "executor/base/buffer.h"
 #include "executor/base/fd.h"
+#include "executor/base/sensitive.h"
 
 #include <errno.h>
 #include <string.h>
 
 void secret_free(char *value, size_t size)
 {
-	if (!value)
-		return;
-	explicit_bzero(value, size);
-	free(value);
+	sensitive_free(value, size);
 }
 
 void secret_free_string(char *value)
@@ -60,7 +58,7 @@ int secret_read(const struct store_context *context, struct json_object *locatio
 	struct json_object *reference = json_get(location, field);
 	const char *name = json_get_string(reference, "name", "");
 	const char *key = json_get_string(reference, "key", "");
-	struct buffer value = BUFFER_INIT(SECRET_BYTES_MAX);
+	struct buffer value = BUFFER_SECRET(SECRET_BYTES_MAX);
 	_cleanup_buffer_ struct buffer path = BUFFER_INIT(4096);
 	struct error cause = ERROR_NONE;
 	int r;
@@ -83,7 +81,7 @@ int secret_read(const struct store_context *context, struct json_object *locatio
 				       field, name);
 	r = secret_read_file(context, path.data, &value, &cause);
 	if (r < 0) {
-		secret_free(value.data, value.size);
+		buffer_done(&value);
 		return explain_missing(r, field, name, key, &cause, err);
 	}
 	if (want_trim && value.size > 0)

@@ -1,5 +1,7 @@
 #include "executor/base/buffer.h"
 
+#include "executor/base/sensitive.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <string.h>
@@ -8,7 +10,10 @@
 
 void buffer_done(struct buffer *buffer)
 {
-	free(buffer->data);
+	if (buffer->is_secret)
+		sensitive_free(buffer->data, buffer->capacity);
+	else
+		free(buffer->data);
 	buffer->data = NULL;
 	buffer->size = 0;
 	buffer->capacity = 0;
@@ -19,6 +24,20 @@ void buffer_reset(struct buffer *buffer)
 	buffer->size = 0;
 	if (buffer->data)
 		buffer->data[0] = '\0';
+}
+
+/* As realloc(3), which leaves bytes where they were. */
+static char *grow_secret(struct buffer *buffer, size_t capacity)
+{
+	char *data = malloc(capacity);
+
+	if (!data)
+		return NULL;
+	sensitive_lock(data, capacity);
+	if (buffer->data)
+		memcpy(data, buffer->data, buffer->size);
+	sensitive_free(buffer->data, buffer->capacity);
+	return data;
 }
 
 static int grow(struct buffer *buffer, size_t extra)
@@ -34,7 +53,7 @@ static int grow(struct buffer *buffer, size_t extra)
 	capacity = buffer->capacity ? buffer->capacity : FIRST_CAPACITY;
 	while (capacity < wanted)
 		capacity *= 2;
-	data = realloc(buffer->data, capacity);
+	data = buffer->is_secret ? grow_secret(buffer, capacity) : realloc(buffer->data, capacity);
 	if (!data)
 		return -ENOMEM;
 	buffer->data = data;

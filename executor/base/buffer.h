@@ -6,6 +6,7 @@
 
 #include "executor/base/cleanup.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct buffer {
@@ -13,9 +14,11 @@ struct buffer {
 	size_t size;
 	size_t capacity;
 	size_t max; /* appending beyond it fails with -EMSGSIZE */
+	bool is_secret; /* see sensitive.h: no copy of it is left behind */
 };
 
 #define BUFFER_INIT(max_bytes) ((struct buffer){ .max = (max_bytes) })
+#define BUFFER_SECRET(max_bytes) ((struct buffer){ .max = (max_bytes), .is_secret = true })
 #define _cleanup_buffer_ _cleanup_(buffer_done)
 
 /* Releases the memory; the buffer is empty and usable again. */
@@ -40,5 +43,5 @@ void buffer_consume(struct buffer *buffer, size_t count);
 /* The contents as a C string, never NULL. Valid until the next append. */
 const char *buffer_string(const struct buffer *buffer);
 
-/* Hands the memory (NUL terminated) to the caller, who frees it; NULL if nothing was appended. */
+/* Hands the memory (NUL terminated) to the caller, who frees it (a secret: by sensitive_free()); NULL if nothing was appended. */
 char *buffer_take(struct buffer *buffer);

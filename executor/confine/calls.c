@@ -35,7 +35,7 @@ static const struct confine_call common[] = {
 	/* memory, none of it executable */
 	CALL_IF(mmap, MASKED(2, PROT_EXEC, 0)),
 	CALL_IF(mprotect, MASKED(2, PROT_EXEC, 0)),
-	CALL(munmap), CALL(mremap), CALL(madvise), CALL(brk),
+	CALL(munmap), CALL(mremap), CALL(mlock), CALL(madvise), CALL(brk),
 
 	/* files: which ones is said by Landlock and by permissions */
 	CALL(open), CALL(openat), CALL(openat2), CALL(creat), CALL(close), CALL(close_range),

@@ -92,22 +92,16 @@ static int add_header(char ***position, const char *name, const char *value)
 /* RFC 7617 */
 static int add_basic(char ***position, const struct kube_config *config)
 {
-	_cleanup_buffer_ struct buffer value = BUFFER_INIT(HEADER_BYTES_MAX);
+	_cleanup_buffer_ struct buffer value = BUFFER_SECRET(HEADER_BYTES_MAX);
 	char *pair = NULL;
-	int r = 0;
+	int r;
 
 	if (asprintf(&pair, "%s:%s", config->username, config->password ? config->password : "") <
 	    0)
 		return -ENOMEM;
-	/* Room for all of it at once, so that no copy is left behind by growing. */
-	if (!buffer_reserve(&value, strlen(pair) * 2 + 4))
-		r = -ENOMEM;
-	if (r == 0)
-		r = digest_base64_encode(pair, strlen(pair), &value);
+	r = digest_base64_encode(pair, strlen(pair), &value);
 	if (r == 0)
 		r = add_header(position, "Authorization: Basic ", value.data);
-	if (value.data)
-		explicit_bzero(value.data, value.size);
 	explicit_bzero(pair, strlen(pair));
 	free(pair);
 	return r;

@@ -2,6 +2,7 @@
 
 #include "executor/base/fd.h"
 #include "executor/base/path.h"
+#include "executor/base/sensitive.h"
 #include "executor/http/digest.h"
 #include "executor/kube/yaml.h"
 
@@ -41,9 +42,7 @@ static void sources_done(struct sources *sources)
 
 void kubeconfig_wipe(char **slot)
 {
-	if (*slot)
-		explicit_bzero(*slot, strlen(*slot));
-	free(*slot);
+	sensitive_free(*slot, *slot ? strlen(*slot) : 0);
 	*slot = NULL;
 }
 
@@ -53,7 +52,7 @@ int kubeconfig_set(char **slot, const char *value)
 
 	if (!value || !*value)
 		return 0;
-	copy = strdup(value);
+	copy = sensitive_copy(value);
 	if (!copy)
 		return -ENOMEM;
 	kubeconfig_wipe(slot);
@@ -64,7 +63,7 @@ int kubeconfig_set(char **slot, const char *value)
 int kubeconfig_read_text(const char *field, const char *path, size_t max, char **ret,
 			 struct error *err)
 {
-	_cleanup_buffer_ struct buffer text = BUFFER_INIT(max);
+	_cleanup_buffer_ struct buffer text = BUFFER_SECRET(max);
 	int r = file_read(path, &text, err);
 
 	if (r < 0)
@@ -92,7 +91,7 @@ int kubeconfig_check_pem(const char *field, const char *pem, const char *label, 
 
 static int add_file(struct sources *sources, const char *path, bool is_required, struct error *err)
 {
-	_cleanup_buffer_ struct buffer text = BUFFER_INIT(KUBE_CONFIG_BYTES_MAX);
+	_cleanup_buffer_ struct buffer text = BUFFER_SECRET(KUBE_CONFIG_BYTES_MAX);
 	const char *slash = strrchr(path, '/');
 	struct source *source;
 	int r = file_read(path, &text, err);
@@ -109,8 +108,6 @@ static int add_file(struct sources *sources, const char *path, bool is_required,
 	if (!source->path || !source->directory)
 		return error_set(err, -ENOMEM, "kubeconfig %s: out of memory", path);
 	r = yaml_parse(buffer_string(&text), text.size, path, &source->root, err);
-	if (text.data)
-		explicit_bzero(text.data, text.size);
 	if (r < 0)
 		return error_prefix(err, r, "kubeconfig");
 	if (source->root && !json_is_object(source->root))
@@ -225,7 +222,7 @@ static int take_pem(const struct entry *entry, const char *key, const char *labe
 	if (r < 0)
 		return r;
 	if (data) {
-		_cleanup_buffer_ struct buffer pem = BUFFER_INIT(KUBE_CONFIG_BYTES_MAX);
+		_cleanup_buffer_ struct buffer pem = BUFFER_SECRET(KUBE_CONFIG_BYTES_MAX);
 
 		if (digest_base64_decode(data, strlen(data), &pem) < 0 || pem.size == 0 ||
 		    memchr(pem.data, '\0', pem.size))

@@ -58,7 +58,7 @@ static bool has_word(const char *text, const char *word)
 
 static bool is_named_by_tool(size_t tool, const char *path)
 {
-	_cleanup_buffer_ struct buffer text = BUFFER_INIT(ENGINE_ASKED_BYTES_MAX);
+	_cleanup_buffer_ struct buffer text = BUFFER_SECRET(ENGINE_ASKED_BYTES_MAX);
 	_cleanup_free_ char *directory = home_of(tool), *at_home = NULL;
 	const char *file = getenv(tools[tool].variable);
 	bool found;
@@ -68,8 +68,6 @@ static bool is_named_by_tool(size_t tool, const char *path)
 		file = at_home;
 	}
 	found = file && file_read(file, &text, NULL) == 0 && has_word(buffer_string(&text), path);
-	if (text.data)
-		explicit_bzero(text.data, text.size);
 	return found;
 }
 
@@ -97,7 +95,7 @@ bool engine_may_ask(const char *secrets, const char *path)
 /* The file's content, in a memfd; or why not. */
 static int read_asked(const char *secrets, const char *path, int *ret, struct error *err)
 {
-	_cleanup_buffer_ struct buffer text = BUFFER_INIT(ENGINE_ASKED_BYTES_MAX);
+	_cleanup_buffer_ struct buffer text = BUFFER_SECRET(ENGINE_ASKED_BYTES_MAX);
 	_cleanup_close_ int fd = -1;
 	int r;
 
@@ -111,8 +109,6 @@ static int read_asked(const char *secrets, const char *path, int *ret, struct er
 		return r;
 	fd = memfd_create("secret", MFD_CLOEXEC);
 	r = fd < 0 ? -errno : fd_write_all(fd, buffer_string(&text), text.size);
-	if (text.data)
-		explicit_bzero(text.data, text.size);
 	if (r < 0)
 		return error_errno(err, r, "read %s", path);
 	*ret = TAKE_FD(fd);

@@ -3,6 +3,7 @@
 #include "executor/artifact/cache.h"
 #include "executor/artifact/http/token.h"
 #include "executor/artifact/secret.h"
+#include "executor/base/sensitive.h"
 #include "executor/base/text.h"
 #include "executor/http/classify.h"
 #include "executor/http/digest.h"
@@ -38,7 +39,7 @@ static int encode(const char *url, struct buffer *out)
 
 static int set_url(struct web_client *client, const char *url, struct error *err)
 {
-	struct buffer encoded = BUFFER_INIT(WEB_URL_MAX);
+	_cleanup_buffer_ struct buffer encoded = BUFFER_SECRET(WEB_URL_MAX);
 	const char *host, *end, *at;
 
 	if (!text_has_prefix(url, "http://") && !text_has_prefix(url, "https://"))
@@ -179,14 +180,15 @@ int web_client_authorize(struct web_client *client, const char *scheme, const ch
 		client->authorization = NULL;
 		return error_set(err, -ENOMEM, "out of memory");
 	}
+	sensitive_lock(client->authorization, strlen(client->authorization));
 	return 0;
 }
 
 int web_client_authorize_basic(struct web_client *client, const char *user, const char *password,
 			       struct error *err)
 {
-	struct buffer plain = BUFFER_INIT(2 * SECRET_BYTES_MAX + 2);
-	struct buffer encoded = BUFFER_INIT(4 * SECRET_BYTES_MAX);
+	_cleanup_buffer_ struct buffer plain = BUFFER_SECRET(2 * SECRET_BYTES_MAX + 2);
+	_cleanup_buffer_ struct buffer encoded = BUFFER_SECRET(4 * SECRET_BYTES_MAX);
 	int r = buffer_append_format(&plain, "%s:%s", user, password);
 
 	if (r == 0)
@@ -195,8 +197,6 @@ int web_client_authorize_basic(struct web_client *client, const char *user, cons
 		error_errno(err, r, "encode user and password");
 	else
 		r = web_client_authorize(client, "Basic", encoded.data, err);
-	secret_free(plain.data, plain.size);
-	secret_free(encoded.data, encoded.size);
 	return r;
 }
 

@@ -3,6 +3,7 @@
 #include "executor/artifact/cache.h"
 #include "executor/artifact/secret.h"
 #include "executor/base/clock.h"
+#include "executor/base/sensitive.h"
 #include "executor/base/text.h"
 #include "executor/http/digest.h"
 
@@ -288,7 +289,7 @@ static int take(struct web_token *to, const struct http_response *response, stru
 		type = "Bearer";
 	drop(to);
 	to->scheme = strdup(type);
-	to->value = strdup(token);
+	to->value = sensitive_copy(token);
 	if (!to->scheme || !to->value) {
 		drop(to);
 		return error_set(err, -ENOMEM, "out of memory");

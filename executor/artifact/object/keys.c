@@ -2,6 +2,7 @@
 
 #include "executor/artifact/object/field.h"
 #include "executor/artifact/secret.h"
+#include "executor/base/sensitive.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -30,9 +31,9 @@ int object_keys_set(struct object_keys *keys, const char *access_key, const char
 	*keys = (struct object_keys){ 0 };
 	if (*access_key == '\0' || *secret_key == '\0')
 		return error_set(err, -EINVAL, "the access key or its secret is missing");
-	keys->access_key = strdup(access_key);
-	keys->secret_key = strdup(secret_key);
-	keys->token = *token ? strdup(token) : NULL;
+	keys->access_key = sensitive_copy(access_key);
+	keys->secret_key = sensitive_copy(secret_key);
+	keys->token = *token ? sensitive_copy(token) : NULL;
 	if (!keys->access_key || !keys->secret_key || (*token && !keys->token))
 		r = error_set(err, -ENOMEM, "out of memory");
 	else

@@ -134,7 +134,7 @@ static int find_profile(struct oss_source *source, struct json_object *file, str
 static int try_profile(struct oss_source *source, const struct store_context *context,
 		       struct error *err)
 {
-	_cleanup_buffer_ struct buffer text = BUFFER_INIT(FILE_BYTES_MAX);
+	_cleanup_buffer_ struct buffer text = BUFFER_SECRET(FILE_BYTES_MAX);
 	_cleanup_json_ struct json_object *file = NULL;
 	char path[4096];
 	int r;
@@ -146,8 +146,6 @@ static int try_profile(struct oss_source *source, const struct store_context *co
 	if (r <= 0)
 		return r;
 	r = json_parse(text.data, text.size, path, &file, err);
-	if (text.data)
-		explicit_bzero(text.data, text.size);
 	if (r < 0)
 		return r;
 	r = find_profile(source, file, err);
@@ -196,7 +194,7 @@ static int use_section(struct oss_source *source, const char *text, const char *
 static int try_credentials_file(struct oss_source *source, const struct store_context *context,
 				struct error *err)
 {
-	_cleanup_buffer_ struct buffer text = BUFFER_INIT(FILE_BYTES_MAX);
+	_cleanup_buffer_ struct buffer text = BUFFER_SECRET(FILE_BYTES_MAX);
 	const char *name = environment("ALIBABA_CLOUD_PROFILE");
 	char path[4096];
 	int r = read_file(context, "ALIBABA_CLOUD_CREDENTIALS_FILE", ".alibabacloud/credentials",
@@ -211,8 +209,6 @@ static int try_credentials_file(struct oss_source *source, const struct store_co
 	r = ini_has_section(buffer_string(&text), name) ?
 		    use_section(source, buffer_string(&text), name, err) :
 		    error_set(err, -EINVAL, "there is no section [%s]", name);
-	if (text.data)
-		explicit_bzero(text.data, text.size);
 	return r < 0 ? error_prefix(err, r, "%s", path) : 1;
 }
 

@@ -56,7 +56,7 @@ static int append_form(struct buffer *form, const struct oss_source *source, con
 int sts_request(const struct oss_source *source, const struct store_context *context,
 		int64_t clock_offset_s, struct chain_request *request, struct error *err)
 {
-	_cleanup_buffer_ struct buffer token = BUFFER_INIT(TOKEN_BYTES_MAX);
+	_cleanup_buffer_ struct buffer token = BUFFER_SECRET(TOKEN_BYTES_MAX);
 	int r = secret_read_file(context, source->token_file, &token, err);
 
 	if (r < 0) {
@@ -72,8 +72,6 @@ int sts_request(const struct oss_source *source, const struct store_context *con
 	if (r == 0)
 		r = object_request_add(&request->lines, "content-type",
 				       "application/x-www-form-urlencoded");
-	if (token.data)
-		explicit_bzero(token.data, token.size);
 	return r < 0 ? error_errno(err, r, "ask STS") : 0;
 }
 

@@ -37,8 +37,8 @@ int s3_profiles_read(struct s3_profiles *profiles, const struct store_context *c
 {
 	int r;
 
-	*profiles = (struct s3_profiles){ .config = BUFFER_INIT(FILE_BYTES_MAX),
-					  .credentials = BUFFER_INIT(FILE_BYTES_MAX) };
+	*profiles = (struct s3_profiles){ .config = BUFFER_SECRET(FILE_BYTES_MAX),
+					  .credentials = BUFFER_SECRET(FILE_BYTES_MAX) };
 	r = read_one(&profiles->config, context, "AWS_CONFIG_FILE", ".aws/config", err);
 	if (r == 0)
 		r = read_one(&profiles->credentials, context, "AWS_SHARED_CREDENTIALS_FILE",
@@ -48,13 +48,8 @@ int s3_profiles_read(struct s3_profiles *profiles, const struct store_context *c
 
 void s3_profiles_done(struct s3_profiles *profiles)
 {
-	struct buffer *const files[] = { &profiles->config, &profiles->credentials };
-
-	for (size_t i = 0; i < 2; i++) {
-		if (files[i]->data)
-			explicit_bzero(files[i]->data, files[i]->size);
-		buffer_done(files[i]);
-	}
+	buffer_done(&profiles->config);
+	buffer_done(&profiles->credentials);
 }
 
 /* The config file's name of it; "[default]" has two. */

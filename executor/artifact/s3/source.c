@@ -103,7 +103,7 @@ static bool is_local(const char *url)
 static int read_authorization(struct finder *finder)
 {
 	const char *path = environment("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", NULL);
-	struct buffer token = BUFFER_INIT(TOKEN_BYTES_MAX);
+	struct buffer token = BUFFER_SECRET(TOKEN_BYTES_MAX);
 	int r;
 
 	if (*path == '\0') {

@@ -91,7 +91,7 @@ static int begin_form(struct chain_request *request, const char *action, const c
 int sts_assume_role_with_token(const struct s3_source *source, const struct store_context *context,
 			       struct chain_request *request, struct error *err)
 {
-	_cleanup_buffer_ struct buffer token = BUFFER_INIT(TOKEN_BYTES_MAX);
+	_cleanup_buffer_ struct buffer token = BUFFER_SECRET(TOKEN_BYTES_MAX);
 	struct buffer *form = &request->body;
 	int r = secret_read_file(context, source->token_file, &token, err);
 
@@ -113,8 +113,6 @@ int sts_assume_role_with_token(const struct s3_source *source, const struct stor
 	}
 	if (r == 0)
 		r = append_field(form, "WebIdentityToken", buffer_string(&token));
-	if (token.data)
-		explicit_bzero(token.data, token.size);
 	return r < 0 ? error_errno(err, r, "ask STS") : 0;
 }
 
