@@ -22,6 +22,9 @@
 
 #include <cmocka.h>
 
+/* None is ever taken away. */
+#define CASES_MIN 60
+
 static void check_hostile(const struct hostile *test, const struct buffer *data)
 {
 	_cleanup_free_ char *before = snapshot(sandbox_path("outside"), true);
@@ -54,6 +57,7 @@ static void check_hostile(const struct hostile *test, const struct buffer *data)
 static void hostile_archives_stay_inside(void **state)
 {
 	(void)state;
+	assert_true(hostile_archives_count >= CASES_MIN);
 	for (size_t i = 0; i < hostile_archives_count; i++) {
 		const struct hostile *test = &hostile_archives[i];
 		_cleanup_buffer_ struct buffer tar = BUFFER_INIT(100000);
