@@ -1,7 +1,7 @@
 """A user's process that swaps directories of a volume that several pods use with links out of it, as fast
 as it can, while inputs are put there and outputs are read from there.
 
-    play(lab, directory, "loading")
+    play(lab, directory, "loading", "auto")
 """
 
 from __future__ import annotations
@@ -13,11 +13,14 @@ import multiprocessing
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from tests.lab import BUCKET, Lab
+from tests.pod.model import has_landlock
 from tests.scenario import Step, artifact, describe, mount, tgz
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
+START_SECONDS = 60
 SECRET = b"lies in another volume"
 MARK = b"of the archive"
 # What is swapped, and where the link that takes its place leads: seen from the executor, whose volumes
@@ -32,37 +35,41 @@ PAIRS = {
     "out/d": "../../other",
     "out/d/f": "/mainctrfs/other/secret",
 }
-WAYS = ("loading", "saving")
+# How, and with which confinement. Saving looks at each name of the way by itself; it needs no Landlock, and
+# must not hide behind it. Loading needs it: docs/security.md.
+WAYS = {"loading": ("auto",) if has_landlock() else (), "saving": ("auto", "off")}
 TREE = {"t": None, "t/d": None, **{f"t/d/{i}": MARK for i in range(50)}, **{f"t/{i}": MARK for i in range(50)}}
 
 
-class Swapper:
-    def __init__(self, volume: Path, pairs: dict[str, str]):
-        self.volume, self.pairs = volume, pairs
-        self.swaps = multiprocessing.Value("q", 0)
-        self.process = multiprocessing.get_context("fork").Process(target=self.run, daemon=True)
+# The tests' servers are threads, so that a fork of this process may find a lock taken for ever.
+SPAWN = multiprocessing.get_context("spawn")
 
-    def run(self) -> None:
-        libc = ctypes.CDLL(None)
-        names = []
-        for number, (name, target) in enumerate(self.pairs.items()):
-            link = self.volume / f".link{number}"
-            os.symlink(target, link)
-            names.append((str(self.volume / name).encode(), str(link).encode()))
-        while True:
-            done = sum(libc.renameat2(AT_FDCWD, a, AT_FDCWD, b, RENAME_EXCHANGE) == 0 for a, b in names)
-            self.swaps.value += done
+
+def swap(volume: str, started: Any, swaps: Any) -> None:
+    """For ever: both names of each pair change places."""
+    libc = ctypes.CDLL(None)
+    names = []
+    for number, (name, target) in enumerate(PAIRS.items()):
+        link = f"{volume}/.link{number}"
+        os.symlink(target, link)
+        names.append((f"{volume}/{name}".encode(), link.encode()))
+    started.set()
+    while True:
+        swaps.value += sum(libc.renameat2(AT_FDCWD, a, AT_FDCWD, b, RENAME_EXCHANGE) == 0 for a, b in names)
 
 
 @contextlib.contextmanager
-def swapping(volume: Path, pairs: dict[str, str] = PAIRS) -> Iterator[Swapper]:
-    swapper = Swapper(volume, pairs)
-    swapper.process.start()
+def swapping(volume: str) -> Iterator[Any]:
+    """Gives the number of swaps, as it grows."""
+    started, swaps = SPAWN.Event(), SPAWN.Value("q", 0)
+    process = SPAWN.Process(target=swap, args=(volume, started, swaps), daemon=True)
+    process.start()
     try:
-        yield swapper
+        assert started.wait(START_SECONDS)
+        yield swaps
     finally:
-        swapper.process.kill()
-        swapper.process.join()
+        process.kill()
+        process.join()
 
 
 def state(directory: Path) -> dict[str, tuple[int, int, int]]:
@@ -83,8 +90,9 @@ def marked(directory: Path) -> list[str]:
     ]
 
 
-def make_claims(claims: Path) -> None:
-    other, work = claims / "other", claims / "work"
+def make_claims(directory: Path) -> dict[str, str]:
+    """The volumes; they lie side by side in the pod alone, so that the swapper does not go through its own links."""
+    other, work = directory / "other", directory / "away/work"
     (other / "d").mkdir(parents=True)
     (other / "secret").write_bytes(SECRET)
     (other / "d/f").write_bytes(SECRET)
@@ -92,6 +100,7 @@ def make_claims(claims: Path) -> None:
         (work / name).mkdir(parents=True)
     for name in ("out/a", "out/d/f", "out/d/g"):
         (work / name).write_bytes(b"output")
+    return {"other": str(other), "work": str(work)}
 
 
 def make_step(lab: Lab, way: str) -> Step:
@@ -112,26 +121,29 @@ def make_step(lab: Lab, way: str) -> Step:
         step.volume(name)["persistentVolumeClaim"] = {"claimName": name}
         del step.volume(name)["emptyDir"]
     if way == "loading":
-        return step.only_init()
+        return step
     step.template["inputs"]["artifacts"].clear()
     step.set_artifacts()
     return step
 
 
-def play(lab: Lab, directory: Path, way: str) -> int:
+def play(lab: Lab, directory: Path, way: str, confinement: str) -> int:
     """One pod that only loads, or only saves, while it swaps: how many swaps there were."""
-    claims = {name: str(directory / "claims" / name) for name in ("work", "other")}
-    make_claims(directory / "claims")
+    claims = make_claims(directory / "claims")
     step = make_step(lab, way)
+    for container in ("init",) if way == "loading" else ("init", "wait"):
+        step.set_env(container, "ARGOEXEC_CONFINEMENT", confinement)
+    if way == "loading":
+        step.only_init()
     before = state(Path(claims["other"]))
-    with swapping(Path(claims["work"])) as swapper:
+    with swapping(claims["work"]) as swaps:
         run = step.run(volumes_dir=str(directory / "volumes"), claims=claims)
     assert all(container.exit_code is not None for container in run.result.containers.values()), describe(run)
     assert state(Path(claims["other"])) == before, describe(run)
     assert marked(directory / "volumes") == [], describe(run)
     for key in lab.objects(step.prefix):
         assert SECRET not in read(lab.get(key)), key
-    return swapper.swaps.value
+    return swaps.value
 
 
 def read(data: bytes) -> bytes:

@@ -10,10 +10,15 @@ import pytest
 from tests.lab import Lab
 from tests.swapping import WAYS, play
 
-PODS = 3
+PODS = 2
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_links_that_are_swapped_lead_nowhere(lab: Lab, tmp_path: Path, way: str) -> None:
-    swaps = sum(play(lab, tmp_path / str(number), way) for number in range(PODS))
+    if not WAYS[way]:
+        pytest.skip("the kernel has no Landlock")
+    swaps = 0
+    for number in range(PODS):
+        for confinement in WAYS[way]:
+            swaps += play(lab, tmp_path / f"{confinement}{number}", way, confinement)
     assert swaps > 1000
