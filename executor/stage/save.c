@@ -189,8 +189,9 @@ int save_artifact(const struct stage *outer, const struct template_artifact *art
 
 	if (!reported)
 		return error_set(err, -ENOMEM, "out of memory");
-	if (r == 0)
-		r = source_open(stage, artifact, &source, err);
+	if (r < 0)
+		return r;
+	r = source_open(stage, artifact, &source, err);
 	if (r < 0)
 		return error_prefix(err, r, "artifact %s failed to save", artifact->name);
 	r = open_own_store(stage, artifact, reported, name, &store, err);
