@@ -255,11 +255,24 @@ static void on_give_up(struct event_timer *timer)
 	stop_waiting(mains);
 }
 
+/* Whoever has connected by now is alive, though not heard yet: the loop gives events in no order. A
+ * batch accepts one of them, and the next one hears it. */
+static void hear_who_is_there(struct mains *mains)
+{
+	for (size_t i = 0; i <= mains->template->container_count; i++)
+		event_loop_poll(mains->loop);
+}
+
 void mains_finish_up(struct mains *mains, pid_t pid, uid_t uid)
 {
 	int64_t grace = mains->grace_ms;
 	int64_t saving = grace / 5 > SAVING_MS_MIN ? grace / 5 : SAVING_MS_MIN;
 
+	if (mains->is_finishing || mains->is_done)
+		return;
+	if (mains_count(mains, MAIN_UNSEEN) > 0)
+		hear_who_is_there(mains);
+	/* Another request, or the end of all, may have been among it. */
 	if (mains->is_finishing || mains->is_done)
 		return;
 	if (saving > grace / 2)

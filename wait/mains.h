@@ -74,7 +74,7 @@ int mains_init(struct mains *mains, struct event_loop *loop, const struct templa
 void mains_done(struct mains *mains);
 
 /* SIGTERM was received, from that process (0: of another namespace): see above. Asking again changes
- * nothing. */
+ * nothing. Dispatches what is pending: a connection that was made before is to count. */
 void mains_finish_up(struct mains *mains, pid_t pid, uid_t uid);
 
 /* After a wait that was given up: waits on for the wrappers that still live, ten minutes at most.

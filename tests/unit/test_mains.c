@@ -126,6 +126,29 @@ static void test_finishing_up(void **state)
 	stop();
 }
 
+/* The request may be seen before the connections that were made earlier. */
+static void test_finishing_up_with_wrappers_that_wait_to_be_heard(void **state)
+{
+	struct channel_client a, b;
+
+	(void)state;
+	unlink(scratch_path("ctr/a/exitcode"));
+	unlink(scratch_path("ctr/b/exitcode"));
+	start(30);
+	connect_as(&a, "a");
+	connect_as(&b, "b");
+	mains_finish_up(&mains, 0, 0);
+	assert_int_equal(mains_count(&mains, MAIN_ALIVE), 2);
+	assert_false(mains.is_done);
+	assert_int_equal(access(scratch_path("ctr/a/signal"), F_OK), -1);
+	assert_int_equal(access(scratch_path("ctr/b/signal"), F_OK), -1);
+	channel_client_done(&a);
+	channel_client_done(&b);
+	run();
+	assert_true(mains.is_done);
+	stop();
+}
+
 /* A living wrapper is given up on after 2/3 of a short grace period, and waited for again. */
 static void test_late_wrapper(void **state)
 {
@@ -273,6 +296,7 @@ int main(void)
 		cmocka_unit_test(test_a_second_hello),
 		cmocka_unit_test(test_a_careless_signal_file),
 		cmocka_unit_test(test_finishing_up),
+		cmocka_unit_test(test_finishing_up_with_wrappers_that_wait_to_be_heard),
 		cmocka_unit_test(test_late_wrapper),
 		cmocka_unit_test(test_endless_grace),
 	};
