@@ -37,7 +37,7 @@ PAIRS = {
 }
 # How, and with which confinement. Saving looks at each name of the way by itself; it needs no Landlock, and
 # must not hide behind it. Loading needs it: docs/security.md.
-WAYS = {"loading": ("auto",) if has_landlock() else (), "saving": ("auto", "off")}
+WAYS = {"saving": ("auto", "off"), **({"loading": ("auto",)} if has_landlock() else {})}
 TREE = {"t": None, "t/d": None, **{f"t/d/{i}": MARK for i in range(50)}, **{f"t/{i}": MARK for i in range(50)}}
 
 
@@ -110,12 +110,12 @@ def make_step(lab: Lab, way: str) -> Step:
         lab,
         "true",
         inputs=[
-            artifact("tree", "/work/in/tree", "swapped/tree.tgz"),
-            artifact("file", "/work/in/file", "swapped/file", archive={"none": {}}, mode=0o600),
-            artifact("deep", "/work/deep/x/y/tree", "swapped/tree.tgz"),
+            artifact("tree", "/data/in/tree", "swapped/tree.tgz"),
+            artifact("file", "/data/in/file", "swapped/file", archive={"none": {}}, mode=0o600),
+            artifact("deep", "/data/deep/x/y/tree", "swapped/tree.tgz"),
         ],
-        artifacts=[artifact("out", "/work/out"), artifact("d", "/work/out/d", archive={"none": {}})],
-        mounts=[mount("work", "/work"), mount("other", "/other")],
+        artifacts=[artifact("out", "/data/out"), artifact("d", "/data/out/d", archive={"none": {}})],
+        mounts=[mount("work", "/data"), mount("other", "/other")],
     )
     for name in ("work", "other"):
         step.volume(name)["persistentVolumeClaim"] = {"claimName": name}

@@ -43,5 +43,6 @@ void buffer_consume(struct buffer *buffer, size_t count);
 /* The contents as a C string, never NULL. Valid until the next append. */
 const char *buffer_string(const struct buffer *buffer);
 
-/* Hands the memory (NUL terminated) to the caller, who frees it (a secret: by sensitive_free()); NULL if nothing was appended. */
+/* Hands the memory (NUL terminated) to the caller, who frees it (a secret: by sensitive_free()); NULL
+ * if nothing was appended. */
 char *buffer_take(struct buffer *buffer);
