@@ -127,9 +127,11 @@ const char *error_class_name(enum error_class class)
 void error_tell_class(struct error *err)
 {
 	const char *class = err ? error_class_name(err->class) : NULL;
+	/* Only there: a key may be called like a class. */
+	const char *told = err ? strrchr(err->message, '(') : NULL;
 
 	if (class && err->class != ERROR_NOT_FOUND && err->class != ERROR_CANCELLED &&
-	    !strstr(err->message, class))
+	    !(told && strstr(told, class)))
 		error_append(err, " (%s)", class);
 }
 

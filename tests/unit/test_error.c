@@ -137,6 +137,9 @@ static void test_class_is_told_once(void **state)
 	error_set(&err, -EACCES, "put b/k: (status 403, permanent)");
 	error_tell_class(&err);
 	assert_string_equal(err.message, "put b/k: (status 403, permanent)");
+	error_set(&err, -EACCES, "put b/permanent: forbidden (request 7)");
+	error_tell_class(&err);
+	assert_string_equal(err.message, "put b/permanent: forbidden (request 7) (permanent)");
 	error_set(&err, -ENOENT, "it is not there");
 	error_tell_class(&err);
 	assert_string_equal(err.message, "it is not there");
