@@ -27,8 +27,10 @@ static int work(struct loading *loading, struct error *err)
 {
 	struct stage stage = loading_stage(loading);
 	struct confinement unused;
-	int r = confine_role(CONFINE_INIT, loading->role, NULL, &unused, err);
+	int r = loading_begin(loading, &stage, err);
 
+	if (r == 0)
+		r = confine_role(CONFINE_INIT, loading->role, NULL, &unused, err);
 	if (r == 0)
 		r = install_binary(err);
 	if (r == 0)

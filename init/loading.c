@@ -87,13 +87,32 @@ struct stage loading_stage(struct loading *loading)
 	};
 }
 
-static int load_by_engine(struct loading *loading, const struct stage *stage, struct error *err)
+static void set_store(struct loading *loading, struct stage *stage)
+{
+	stage->store = (struct store_context){ .loop = loading->loop,
+					       .log = &loading->role->log,
+					       .secret_directory = STAGE_SECRETS };
+}
+
+int loading_begin(struct loading *loading, struct stage *stage, struct error *err)
+{
+	int r;
+
+	if (loading->template->input_count == 0)
+		return 0;
+	set_store(loading, stage);
+	r = engine_attach(&loading->engine, stage, err);
+	if (r == 0)
+		engine_start(&loading->engine);
+	return r;
+}
+
+static int load_by_engine(struct loading *loading, struct error *err)
 {
 	const char *const pass[] = { NULL };
 	size_t failed;
-	int r = engine_attach(&loading->engine, stage, err);
 
-	return r < 0 ? r : engine_load(&loading->engine, pass, 1, &failed, err);
+	return engine_load(&loading->engine, pass, 1, &failed, err);
 }
 
 int loading_inputs(struct loading *loading, struct stage *stage, struct error *err)
@@ -102,12 +121,10 @@ int loading_inputs(struct loading *loading, struct stage *stage, struct error *e
 
 	if (loading->template->input_count == 0)
 		return 0;
-	stage->store = (struct store_context){ .loop = loading->loop,
-					       .log = &loading->role->log,
-					       .secret_directory = STAGE_SECRETS };
 	/* A plugin's process is reaped with whatever else ends here: its inputs are loaded by us. */
 	if (!stage->plugin)
-		return load_by_engine(loading, stage, err);
+		return load_by_engine(loading, err);
+	set_store(loading, stage);
 	loading->http = http_client_new(loading->loop, &options, err);
 	if (!loading->http)
 		return err->code;

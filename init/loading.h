@@ -35,7 +35,11 @@ bool loading_is_stop(int signo);
 
 struct stage loading_stage(struct loading *loading);
 
-/* load_inputs(), with a client for it. */
+/* Starts the staging process, if there are inputs for it: its own start passes while its role does the
+ * rest. Before loading_inputs() without stage->plugin. */
+int loading_begin(struct loading *loading, struct stage *stage, struct error *err);
+
+/* load_inputs(), in the staging process or, with stage->plugin, here. */
 int loading_inputs(struct loading *loading, struct stage *stage, struct error *err);
 
 /* A stop that came while nothing was waited for still counts: 0, or -ECANCELED with err filled. */

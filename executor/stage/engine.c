@@ -413,6 +413,12 @@ int engine_attach(struct engine *engine, const struct stage *stage, struct error
 	return r < 0 ? error_errno(err, r, "epoll") : 0;
 }
 
+void engine_start(struct engine *engine)
+{
+	if (set_up_child(engine, NULL) < 0)
+		end_child(engine);
+}
+
 void engine_done(struct engine *engine)
 {
 	if (!engine->loop)

@@ -73,6 +73,10 @@ struct engine {
  * borrowed. Zeroed memory is an engine that was not attached. 0 or -ENOMEM. */
 int engine_attach(struct engine *engine, const struct stage *stage, struct error *err);
 
+/* Starts the child ahead of the first request: it gives up what it does not need while its role is busy
+ * with something else. What goes wrong is left to the first request, which starts it again. */
+void engine_start(struct engine *engine);
+
 /* Begins one request, at once or when its turn comes; borrowed until it is done, which it may be on
  * return. */
 void engine_submit(struct engine *engine, struct engine_request *request);
