@@ -1,6 +1,7 @@
 #include "executor/event/loop.h"
 
 #include "executor/base/cleanup.h"
+#include "executor/base/clock.h"
 #include "executor/event/loop_internal.h"
 
 #include <errno.h>
@@ -165,6 +166,17 @@ int event_loop_poll(struct event_loop *loop)
 	if (r < 0)
 		return r;
 	return loop->is_cancelled ? -ECANCELED : 0;
+}
+
+int event_loop_give_turn(struct event_loop *loop)
+{
+	int r;
+
+	if (loop->turn_ms == clock_now_ms())
+		return loop->is_cancelled ? -ECANCELED : 0;
+	r = event_loop_poll(loop);
+	loop->turn_ms = clock_now_ms();
+	return r;
 }
 
 void event_loop_cancel(struct event_loop *loop)

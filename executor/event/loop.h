@@ -55,6 +55,9 @@ int event_loop_wait_uncancelled(struct event_loop *loop, const bool *done);
  * and then by CPU-bound work, so that a signal is not kept waiting. */
 int event_loop_poll(struct event_loop *loop);
 
+/* The same, for who calls it all the time: within a millisecond of the last one it returns at once. */
+int event_loop_give_turn(struct event_loop *loop);
+
 /* From now on every cancellable wait ends with -ECANCELED; callbacks go on as usual. */
 void event_loop_cancel(struct event_loop *loop);
 bool event_loop_is_cancelled(const struct event_loop *loop);

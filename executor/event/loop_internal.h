@@ -17,6 +17,7 @@ struct event_loop {
 	uint32_t slot_count;
 	struct fiber *current; /* whose stack this is; NULL = the thread's own */
 	struct fiber *fibers; /* all that live */
+	int64_t turn_ms; /* when somebody who calls it all the time gave others their turn */
 	int failure; /* of epoll itself: every wait ends with it; 0 = none */
 };
 

@@ -113,7 +113,7 @@ static bool is_cancelled(void *context)
 {
 	const struct stage *stage = context;
 
-	return event_loop_poll(stage->store.loop) == -ECANCELED;
+	return event_loop_give_turn(stage->store.loop) == -ECANCELED;
 }
 
 struct hooks stage_hooks(const struct stage *stage)

@@ -48,7 +48,7 @@ static int hash(const struct web_client *client, const char *what, const struct 
 		if (n > 0)
 			r = digest_update(digest, chunk, (size_t)n);
 		done += n > 0 ? (uint64_t)n : 0;
-		if (r == 0 && event_loop_poll(client->context.loop) == -ECANCELED)
+		if (r == 0 && event_loop_give_turn(client->context.loop) == -ECANCELED)
 			return event_loop_cancelled_error(err);
 	}
 	if (r == 0)

@@ -222,7 +222,7 @@ static int writer_write(struct writer *base, const void *data, size_t size, stru
 		size -= n;
 	}
 	/* Keeps the parts before going while their successor is being made. */
-	if (count_busy(self) > 0 && event_loop_poll(self->client->context.loop) == -ECANCELED)
+	if (count_busy(self) > 0 && event_loop_give_turn(self->client->context.loop) == -ECANCELED)
 		return event_loop_cancelled_error(err);
 	return 0;
 }
