@@ -257,6 +257,42 @@ static void test_poll_gives_way(void **state)
 	assert_true(turns[0] < turns[2] * 2 && turns[2] < turns[0] * 2);
 }
 
+struct turns {
+	size_t last; /* whose turn it was */
+	unsigned calls, changes;
+};
+
+static int work_all_the_time(void *context, size_t i, struct error *err)
+{
+	struct turns *turns = context;
+	int64_t end_ms = clock_now_ms() + 50;
+
+	(void)err;
+	while (clock_now_ms() < end_ms) {
+		turns->calls++;
+		turns->changes += turns->last != i;
+		turns->last = i;
+		if (event_loop_give_turn(loop) < 0)
+			return -ECANCELED;
+	}
+	return 0;
+}
+
+/* They share the time also if they ask much more often than others have to have their turn. */
+static void test_turns_of_a_millisecond(void **state)
+{
+	struct turns turns = { .last = 3 };
+	int64_t start_ms = clock_now_ms();
+
+	(void)state;
+	assert_int_equal(fibers_run(loop, 3, 3, work_all_the_time, &turns, NULL), 0);
+	assert_in_range(turns.changes, 6, clock_now_ms() - start_ms + 3);
+	assert_true(turns.calls > 10 * turns.changes);
+	event_loop_cancel(loop);
+	assert_int_equal(event_loop_give_turn(loop), -ECANCELED);
+	assert_int_equal(event_loop_give_turn(loop), -ECANCELED);
+}
+
 static int do_nothing(void *context, size_t i, struct error *err)
 {
 	unsigned *count = context;
@@ -284,7 +320,8 @@ int main(void)
 		TEST(test_stacks_are_apart), TEST(test_first_failure_ends_the_rest),
 		TEST(test_cancelled_loop),   TEST(test_jobs_wait_for_each_other),
 		TEST(test_nested),           TEST(test_failure_reaches_grandchildren),
-		TEST(test_poll_gives_way),   TEST(test_many),
+		TEST(test_poll_gives_way),   TEST(test_turns_of_a_millisecond),
+		TEST(test_many),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
