@@ -108,12 +108,14 @@ class Table:
 class Pod:
     """`wait` and the wrapper of main, whose outputs go through PROXY."""
 
-    def __init__(self, table: Table, name: str, proxy: FaultProxy, artifacts: list[Any]):
+    def __init__(
+        self, table: Table, name: str, proxy: FaultProxy, artifacts: list[Any], place: Any = None
+    ):
         self.table = table
         self.name = name
         self.prefix = f"deaths/{name}-{os.urandom(4).hex()}"
         container = {"volumeMounts": [{"name": "v", "mountPath": "/v"}]}
-        place = location(table.lab, self.prefix, proxy.endpoint)
+        place = place or location(table.lab, self.prefix, proxy.endpoint)
         write_template(
             container=container, outputs={"artifacts": artifacts}, archiveLocation=place
         )

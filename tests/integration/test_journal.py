@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 
 from tests.deaths import LOG, LOST, OWN, VOLUME, Pod, Table, kill_wait
-from tests.lab import Lab
+from tests.lab import BUCKET, SECRET, Lab
 from tests.pod.sandbox import linux
 from tests.room import TERMINATION_LOG, VRA, in_room, start, until
 from tests.scenario import LABEL, artifact
 from tests.servers.fault_proxy import FaultProxy
+from tests.servers.oss import OssServer
 
 MIB = 1 << 20
 NONE = {"none": {}}
@@ -32,7 +33,9 @@ SMALL, LARGE = b"small", bytes(100_000)
 class Scene:
     """A pod whose main has left `small` and `large` in a volume and, if asked, `own` in its own file system."""
 
-    def __init__(self, lab: Lab, proxy: FaultProxy, has_own: bool = False, large: bytes = LARGE):
+    def __init__(
+        self, lab: Lab, proxy: FaultProxy, has_own: bool = False, large: bytes = LARGE, place: Any = None
+    ):
         self.proxy = proxy
         self.table = Table(lab)
         self.table.clear()
@@ -42,7 +45,7 @@ class Scene:
         if has_own:
             artifacts.append(artifact("own", "/own/own", archive=NONE, optional=True))
             (OWN / "own").write_bytes(LARGE)
-        self.pod = Pod(self.table, "node-1", proxy, artifacts)
+        self.pod = Pod(self.table, "node-1", proxy, artifacts, place)
 
     def first(self, *held: str) -> None:
         """A `wait` that is killed when `small` is stored and HELD are on their way to the store."""
@@ -140,6 +143,29 @@ def test_what_it_began_is_aborted(lab: Lab) -> None:
         code, log = it.second()
         it.assert_complete(code, log)
         assert any(r["verb"] == "DELETE" and "uploadId=" in r["path"] for r in it.proxy.requests())
+        uploads = lab.s3.client().list_uploads(BUCKET)
+        assert not [key for key in uploads.values() if key.startswith(it.pod.prefix)]
+
+
+@in_room
+def test_what_it_began_in_oss_is_aborted(lab: Lab) -> None:
+    large = os.urandom(20 * MIB)
+    with OssServer() as oss, FaultProxy(oss.address) as proxy:
+        oss.create_bucket("my-bucket")
+        keys = {"accessKeySecret": "oss-access", "secretKeySecret": "oss-secret"}
+        names = {name: {"name": SECRET, "key": key} for name, key in keys.items()}
+        place = {"oss": {"endpoint": proxy.endpoint, "bucket": "my-bucket", "key": "wf", **names}}
+        it = Scene(lab, proxy, large=large, place=place)
+        for name, value in (("oss-access", oss.access_key), ("oss-secret", oss.secret_key)):
+            (Path("/argo/secret") / SECRET / name).write_text(value)
+        it.first("partNumber=2")
+        assert [upload.key for upload in oss.store.buckets["my-bucket"].uploads.values()] == ["wf/large"]
+        code, log = it.second()
+        assert code == 0, log
+        assert not oss.store.buckets["my-bucket"].uploads
+        stored = {key: item.data for key, item in oss.objects("my-bucket").items()}
+        assert stored == {"wf/small": SMALL, "wf/large": large}
+        assert it.count("/small") == 1
 
 
 @in_room

@@ -6,8 +6,12 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+from datetime import datetime
+from email.utils import formatdate
 from http.client import HTTPConnection
 from pathlib import Path
+from urllib.parse import urlencode
+from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
@@ -134,3 +138,43 @@ def test_refusals() -> None:
         for headers, status, code in cases:
             given, text = ask(server, headers)
             assert (given, f"<Code>{code}</Code>" in text) == (status, True), text
+
+
+def listed(server: OssServer, **query: str) -> ElementTree.Element:
+    """The unfinished uploads of my-bucket, as the API reference has the answer."""
+    headers = {"Date": formatdate(server.now(), usegmt=True)}
+    resource = signature.resource_v1("my-bucket", None, {"uploads": ""})
+    text = signature.string_to_sign_v1("GET", headers, resource)
+    headers["Authorization"] = f"OSS {server.access_key}:{signature.sign_v1(server.secret_key, text)}"
+    connection = HTTPConnection(server.host, server.port, timeout=10)
+    connection.request("GET", f"/my-bucket/?uploads&{urlencode(query)}", headers=headers)
+    answer = connection.getresponse()
+    assert answer.status == 200, answer.read()
+    page = ElementTree.fromstring(answer.read())
+    connection.close()
+    assert page.tag == "ListMultipartUploadsResult"
+    return page
+
+
+def test_unfinished_uploads() -> None:
+    with OssServer() as server:
+        server.create_bucket("my-bucket")
+        bucket = server.store.buckets["my-bucket"]
+        ids = [server.store.begin(bucket, key, "") for key in ("b", "a/2", "b", "a/1", "c")]
+        pages, markers = [], {"key-marker": "", "upload-id-marker": ""}
+        while markers:
+            page = listed(server, **{"max-uploads": "2"}, **markers)
+            pages.append([(one.findtext("Key"), one.findtext("UploadId")) for one in page.findall("Upload")])
+            names = {"key-marker": "NextKeyMarker", "upload-id-marker": "NextUploadIdMarker"}
+            is_last = page.findtext("IsTruncated") == "false"
+            markers = {} if is_last else {k: page.findtext(v, "") for k, v in names.items()}
+        first, second, third, fourth, fifth = ids
+        expected = [[("a/1", fourth), ("a/2", second)], [("b", first), ("b", third)], [("c", fifth)]]
+        assert pages == expected
+        below = listed(server, prefix="a/").findall("Upload")
+        assert [one.findtext("Key") for one in below] == ["a/1", "a/2"]
+        begun = datetime.fromisoformat(below[0].findtext("Initiated", "").replace("Z", "+00:00"))
+        assert abs(begun.timestamp() - server.now()) < 60
+        # With a key alone, all uploads of that key are behind.
+        behind = listed(server, **{"key-marker": "b"}).findall("Upload")
+        assert [one.findtext("Key") for one in behind] == ["c"]

@@ -8,9 +8,10 @@
 Every request must carry a good signature, of version 1 or 4, no older than 15 minutes by the
 server's clock. What it does is written down in the OSS API reference: PutObject, GetObject
 (with "Range" and "If-Match"), HeadObject, DeleteObject, AppendObject, InitiateMultipartUpload,
-UploadPart, CompleteMultipartUpload, AbortMultipartUpload, ListObjects, ListObjectsV2, ListBuckets,
-PutBucket, GetBucketLifecycle, PutBucketLifecycle, PutBucketLogging; "Common HTTP headers" for what
-all answers carry, "Error responses" for their form; "Check data integrity by using CRC-64".
+UploadPart, CompleteMultipartUpload, AbortMultipartUpload, ListMultipartUploads (without a delimiter),
+ListObjects, ListObjectsV2, ListBuckets, PutBucket, GetBucketLifecycle, PutBucketLifecycle, PutBucketLogging;
+"Common HTTP headers" for what all answers carry, "Error responses" for their form; "Check data integrity by
+using CRC-64".
 
 A faulty network is tests/servers/fault_proxy.py; what only the server can do wrong is here.
 """

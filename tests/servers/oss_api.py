@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
@@ -98,6 +99,8 @@ def _bucket(store: OssStore, request: Request) -> Answer:
     if "logging" in request.query and request.method == "PUT":
         bucket.logging = request.body
         return 200, {}, b""
+    if "uploads" in request.query and request.method == "GET":
+        return _list_uploads(bucket, request)
     return _list(bucket, request)
 
 
@@ -153,6 +156,43 @@ def _list(bucket: Bucket, request: Request) -> Answer:
         entry = "".join(_element(name, value) for name, value in fields.items())
         content += f"<Contents>{entry}</Contents>"
     return 200, {"Content-Type": "application/xml"}, _xml("ListBucketResult", content)
+
+
+def _list_uploads(bucket: Bucket, request: Request) -> Answer:
+    """By key and upload id; a page begins behind key-marker, or behind both markers."""
+    query = request.query
+    prefix, limit = query.get("prefix", ""), int(query.get("max-uploads", 1000))
+    if not 1 <= limit <= 1000:
+        raise _error(400, "InvalidArgument", "Argument max-uploads must be an integer between 1 and 1000.")
+    key, upload_id = query.get("key-marker", ""), query.get("upload-id-marker", "")
+    behind = (key, upload_id or "\U0010ffff")
+    uploads = sorted((upload.key, name, upload.initiated) for name, upload in bucket.uploads.items())
+    uploads = [item for item in uploads if item[0].startswith(prefix) and (not key or item[:2] > behind)]
+    page, is_encoded = uploads[:limit], query.get("encoding-type") == "url"
+
+    def text(value: str) -> str:
+        return quote(value, safe="") if is_encoded else value
+
+    last = page[-1] if len(uploads) > limit else ("", "")
+    fields = [
+        ("Bucket", request.bucket),
+        ("KeyMarker", text(key)),
+        ("UploadIdMarker", upload_id),
+        ("NextKeyMarker", text(last[0])),
+        ("NextUploadIdMarker", last[1]),
+        ("Prefix", text(prefix)),
+        ("MaxUploads", limit),
+        ("IsTruncated", "true" if len(uploads) > limit else "false"),
+    ]
+    if is_encoded:
+        fields.append(("EncodingType", "url"))
+    content = "".join(_element(name, value) for name, value in fields)
+    for name, upload_id, initiated in page:
+        begun = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(initiated))
+        one = {"Key": text(name), "UploadId": upload_id, "Initiated": begun}
+        content += f"<Upload>{''.join(_element(*item) for item in one.items())}</Upload>"
+    answer = _xml("ListMultipartUploadsResult", content)
+    return 200, {"Content-Type": "application/xml"}, answer
 
 
 # --- Objects --------------------------------------------------------------------------------------

@@ -68,6 +68,7 @@ class Upload:
     key: str
     content_type: str
     parts: dict[int, Object] = field(default_factory=dict)
+    initiated: float = field(default_factory=time.time)
 
 
 @dataclass
