@@ -124,15 +124,19 @@ const char *error_class_name(enum error_class class)
 	return class < ERROR_CLASS_COUNT ? names[class] : "unknown";
 }
 
+bool error_tells_class(const struct error *err)
+{
+	/* Only there: a key may be called like a class. */
+	const char *brackets = strrchr(err->message, '(');
+
+	return brackets && strstr(brackets, error_class_name(err->class));
+}
+
 void error_tell_class(struct error *err)
 {
-	const char *class = err ? error_class_name(err->class) : NULL;
-	/* Only there: a key may be called like a class. */
-	const char *told = err ? strrchr(err->message, '(') : NULL;
-
-	if (class && err->class != ERROR_NOT_FOUND && err->class != ERROR_CANCELLED &&
-	    !(told && strstr(told, class)))
-		error_append(err, " (%s)", class);
+	if (err && err->class != ERROR_NOT_FOUND && err->class != ERROR_CANCELLED &&
+	    !error_tells_class(err))
+		error_append(err, " (%s)", error_class_name(err->class));
 }
 
 const char *error_text(int code, char *buffer, int size)

@@ -61,6 +61,9 @@ int error_append(struct error *err, const char *format, ...) __attribute__((form
  * the class leads to is told anyway (NOT_FOUND, CANCELLED). */
 void error_tell_class(struct error *err);
 
+/* True if the last brackets of the message name its class already. */
+bool error_tells_class(const struct error *err);
+
 /* True for the classes that another attempt may cure. */
 bool error_is_retryable(const struct error *err);
 

@@ -7,6 +7,7 @@
 #include "executor/stage/engine_places.h"
 #include "executor/stage/engine_requests.h"
 #include "executor/stage/engine_setup.h"
+#include "executor/template/location.h"
 
 #include <errno.h>
 #include <stddef.h>
@@ -326,25 +327,32 @@ static void give_up_loads(struct engine *engine, bool want_sent)
 }
 
 /* The input that was under way. At the last death it was the only one of its pass. */
-static const char *find_loading(const struct engine *engine)
+static const struct template_artifact *find_loading(const struct engine *engine)
 {
 	for (size_t i = 0; i < engine->template->input_count && i < LEDGER_ENTRIES_MAX; i++)
 		if (engine->inputs[i] == LEDGER_ACTIVE)
-			return engine->template->inputs[i].name;
+			return &engine->template->inputs[i];
 	return NULL;
 }
 
 /* Which output it was is its owner's to say. */
 static void explain(const struct engine *engine, struct engine_request *request)
 {
-	const char *input = find_loading(engine);
+	const struct template_artifact *input = find_loading(engine);
+	_cleanup_json_ struct json_object *relocated = NULL;
 	struct error *err = &request->error;
 
 	error_set(err, -ECHILD, "the staging process %s, %u times", engine->death, request->deaths);
-	if (request->order.kind == ENGINE_LOAD && input)
-		error_prefix(err, -ECHILD, "artifact %s failed to load", input);
-	else if (request->order.kind == ENGINE_LOAD)
+	if (request->order.kind != ENGINE_LOAD)
+		return;
+	if (!input) {
 		error_prefix(err, -ECHILD, "input artifacts failed to load");
+		return;
+	}
+	if (location_relocate(input->json, template_archive_location(engine->template), &relocated,
+			      NULL) == 0)
+		location_tell(relocated, err);
+	error_prefix(err, -ECHILD, "artifact %s failed to load", input->name);
 }
 
 /* The child is gone, or is to go because of `why`: another one takes over, if there is something to

@@ -314,8 +314,11 @@ static int load_one(const struct stage *stage, const struct template_artifact *a
 		r = not_absent(place_settle(&self.place, err), err);
 	if (r == 0)
 		r = set_permissions(&self, err);
-	if (r < 0)
+	if (r < 0) {
+		if (store)
+			location_tell(relocated, err);
 		return error_prefix(err, r, "artifact %s failed to load", artifact->name);
+	}
 	/* Who reads it in the log can rely on it, even if this process dies now. */
 	ledger_end(self.entry, LEDGER_DONE);
 	log_info(stage->log, "Loaded artifact", log_string("artifactName", artifact->name),

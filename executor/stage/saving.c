@@ -3,6 +3,7 @@
 #include "executor/base/cleanup.h"
 #include "executor/stage/save.h"
 #include "executor/stage/source.h"
+#include "executor/template/location.h"
 
 #include <errno.h>
 #include <stddef.h>
@@ -113,6 +114,19 @@ static void explain_lost(struct saving_item *item)
 				item->name, item->artifact->path);
 }
 
+/* What a store says of its own errors is said of all others, too: which object it would have been. */
+static void tell_location(struct saving_item *item)
+{
+	const struct stage *stage = item->saving->stage;
+	_cleanup_json_ struct json_object *described = NULL, *relocated = NULL;
+	int r = item->artifact ? save_describe_artifact(stage, item->artifact, &described, NULL) :
+				 save_describe_log(stage, item->name, &described, NULL);
+
+	if (r == 0 && location_relocate(described, template_archive_location(stage->template),
+					&relocated, NULL) == 0)
+		location_tell(relocated, &item->error);
+}
+
 /* How it has ended is decided, logged and told here, whoever has done the work. */
 static void settle(struct saving_item *item, int r)
 {
@@ -127,6 +141,7 @@ static void settle(struct saving_item *item, int r)
 		item->error.code = 0;
 	} else if (r < 0) {
 		state = LEDGER_FAILED;
+		tell_location(item);
 		log_error(stage->log,
 			  item->artifact ? "Failed to save artifact" : "Failed to save log",
 			  log_string(item->artifact ? "artifactName" : "containerName", item->name),

@@ -4,6 +4,7 @@
 #include "executor/base/path.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #define URL_BYTES_MAX (1024 * 1024)
@@ -219,4 +220,34 @@ int location_assign(struct json_object *artifact, struct json_object *archive_lo
 	if (!key)
 		return error_set(err, -ENOMEM, "out of memory");
 	return replace(artifact, type, json_new_object(), key, err);
+}
+
+/* "bucket/key"; "" for a type without keys. NULL = out of memory. */
+static char *describe_object(struct json_object *artifact)
+{
+	_cleanup_free_ char *key = copy_key(artifact);
+	struct json_object *location = location_get(artifact);
+	const char *bucket = json_get_string(location, "bucket", "");
+	char *text;
+
+	if (!key || asprintf(&text, "%s%s%s", bucket, *bucket ? "/" : "", key) < 0)
+		return NULL;
+	return text;
+}
+
+void location_tell(struct json_object *artifact, struct error *err)
+{
+	_cleanup_free_ char *object = describe_object(artifact);
+	const char *type = location_type(artifact);
+	bool is_told;
+
+	if (!err || !type || !object || err->class == ERROR_NOT_FOUND ||
+	    err->class == ERROR_CANCELLED)
+		return;
+	is_told = error_tells_class(err);
+	if (*object && strstr(err->message, object))
+		error_tell_class(err);
+	else
+		error_append(err, " (%s%s%s%s%s)", type, *object ? " object " : "", object,
+			     is_told ? "" : ", ", is_told ? "" : error_class_name(err->class));
 }

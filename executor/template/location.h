@@ -43,3 +43,10 @@ int location_relocate(struct json_object *artifact, struct json_object *archive_
  */
 int location_assign(struct json_object *artifact, struct json_object *archive_location,
 		    const char *file_name, struct error *err);
+
+/*
+ * Appends to the error of a transfer what a store's own error says anyway: type, object and class, as
+ * " (s3 object b/k, permanent)". What the message has of it is not said again; an error that is not
+ * found or cancelled stays as it is. `artifact` is one that location_relocate() has made.
+ */
+void location_tell(struct json_object *artifact, struct error *err);

@@ -253,6 +253,46 @@ static void test_other_kinds(void **state)
 	}
 }
 
+/* What a store says itself is not said twice; what only looks like it is. */
+static void test_telling(void **state)
+{
+	static const struct {
+		const char *artifact, *message, *expected;
+		enum error_class class;
+	} told[] = {
+		{ "{\"s3\":{\"bucket\":\"b\",\"key\":\"k/l\"}}", "open /x: is full",
+		  "open /x: is full (s3 object b/k/l, permanent)", ERROR_PERMANENT },
+		{ "{\"s3\":{\"bucket\":\"b\",\"key\":\"k\"}}", "open /b/l/k: is full",
+		  "open /b/l/k: is full (s3 object b/k, permanent)", ERROR_PERMANENT },
+		{ "{\"oss\":{\"bucket\":\"b\",\"key\":\"k\"}}", "put object b/k: gone",
+		  "put object b/k: gone (transient)", ERROR_TRANSIENT },
+		{ "{\"oss\":{\"bucket\":\"b\",\"key\":\"k\"}}", "put object b/k: gone (x, transient)",
+		  "put object b/k: gone (x, transient)", ERROR_TRANSIENT },
+		{ "{\"s3\":{\"bucket\":\"b\",\"key\":\"k\"}}", "no keys (transient)",
+		  "no keys (transient) (s3 object b/k)", ERROR_TRANSIENT },
+		{ "{\"http\":{\"url\":\"https://u:p@h/a?secret\"}}", "is full",
+		  "is full (http object a, permanent)", ERROR_PERMANENT },
+		{ "{\"raw\":{\"data\":\"d\"}}", "is full", "is full (raw, permanent)",
+		  ERROR_PERMANENT },
+		{ "{\"s3\":{\"bucket\":\"b\",\"key\":\"k\"}}", "absent", "absent",
+		  ERROR_NOT_FOUND },
+		{ "{\"s3\":{\"bucket\":\"b\",\"key\":\"k\"}}", "cancelled", "cancelled",
+		  ERROR_CANCELLED },
+		{ "{}", "is full", "is full", ERROR_PERMANENT },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(told) / sizeof(told[0]); i++) {
+		_cleanup_json_ struct json_object *artifact = parse(told[i].artifact);
+		struct error err = ERROR_NONE;
+
+		error_set_class(&err, -EIO, told[i].class, "%s", told[i].message);
+		location_tell(artifact, &err);
+		assert_string_equal(err.message, told[i].expected);
+		location_tell(artifact, NULL);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -261,6 +301,7 @@ int main(void)
 		cmocka_unit_test(test_relocation),
 		cmocka_unit_test(test_assignment),
 		cmocka_unit_test(test_assigned_is_relocatable),
+		cmocka_unit_test(test_telling),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -220,7 +220,7 @@ static void test_artifacts_without_a_store(void **state)
 	assert_string_equal(err.message,
 			    "Artifact 'a' attempted to use a path containing '..'. Directory "
 			    "traversal is not permitted; artifact r failed to save: output "
-			    "artifacts of type raw are not supported; ");
+			    "artifacts of type raw are not supported (raw, permanent); ");
 	for (size_t i = 0; i < saving.count; i++)
 		assert_null(saving.items[i].stored);
 	assert_non_null(strstr(stage_fixture_logged(), "Skipped an optional artifact"));
