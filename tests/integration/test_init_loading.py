@@ -149,6 +149,16 @@ def test_forms_of_objects(lab: Lab, tmp_path: Path) -> None:
     assert set(os.listdir(found)) == set(objects)
 
 
+@pytest.mark.parametrize("value", ["GZip", "PGZip", "other"])
+def test_the_reader_of_gzip_is_always_the_same(lab: Lab, tmp_path: Path, value: str) -> None:
+    """GZIP_IMPLEMENTATION chooses among those of Argo's own executor."""
+    step = Step(lab)
+    place = put(lab, step.key("a"), tgz({"d": None, "d/f": os.urandom(3_000_000)}))
+    step = Step(lab, inputs=[artifact("a", "/in/a", place)])
+    step.set_env("init", "GZIP_IMPLEMENTATION", value)
+    assert (loaded(step, tmp_path) / "a/f").stat().st_size == 3_000_000
+
+
 def test_raw_inputs(lab: Lab, tmp_path: Path) -> None:
     data = {"plain": "a\u0000b“\n", "empty": ""}
     inputs = [artifact(name, f"/in/{name}", raw(text)) for name, text in data.items()]
