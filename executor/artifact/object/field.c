@@ -1,11 +1,13 @@
 #include "executor/artifact/object/field.h"
 
+#include "executor/artifact/object/url.h"
 #include "executor/base/text.h"
 
 #include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 int field_copy(struct json_object *location, const char *field, char **ret, struct error *err)
 {
@@ -31,6 +33,36 @@ int field_bool(struct json_object *object, const char *field, bool *ret, struct 
 				 json_kind_name(value));
 	*ret = json_get_bool(object, field, false);
 	return 0;
+}
+
+int field_key(struct json_object *location, char **ret, struct error *err)
+{
+	int r = field_copy(location, "key", ret, err);
+
+	if (r == 0 && strlen(*ret) > OBJECT_KEY_BYTES_MAX)
+		return error_set(err, -EINVAL, "key: longer than %d bytes", OBJECT_KEY_BYTES_MAX);
+	return r;
+}
+
+char field_trim_endpoint(char *endpoint)
+{
+	const char *s = endpoint;
+	char scheme = 0;
+	size_t size;
+
+	if (strncasecmp(s, "https://", 8) == 0) {
+		s += 8;
+		scheme = 's';
+	} else if (strncasecmp(s, "http://", 7) == 0) {
+		s += 7;
+		scheme = 'h';
+	}
+	size = strlen(s);
+	while (size > 0 && s[size - 1] == '/')
+		size--;
+	memmove(endpoint, s, size);
+	endpoint[size] = '\0';
+	return scheme;
 }
 
 /* The length of a name or an address in front of ":port", 0 if it is none; IPv6 stands in brackets

@@ -12,6 +12,12 @@ int field_copy(struct json_object *location, const char *field, char **ret, stru
 /* False if it is absent. */
 int field_bool(struct json_object *object, const char *field, bool *ret, struct error *err);
 
+/* "key", of any store of objects: at most OBJECT_KEY_BYTES_MAX. */
+int field_key(struct json_object *location, char **ret, struct error *err);
+
+/* An endpoint as users write it loses the scheme in front and slashes behind, in place. Returns the scheme:
+ * 's' for https, 'h' for http, 0 for none. */
+char field_trim_endpoint(char *endpoint);
 /* A name or an address, IPv6 in brackets, with a port or without. */
 bool field_is_host(const char *s);
 /* What must not get into a header line; false for NULL. */

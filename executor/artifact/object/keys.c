@@ -42,3 +42,14 @@ int object_keys_set(struct object_keys *keys, const char *access_key, const char
 		object_keys_done(keys);
 	return r;
 }
+
+int object_keys_read(struct object_keys *keys, struct json_object *location,
+		     const struct store_context *context, struct error *err)
+{
+	int r = secret_read(context, location, "accessKeySecret", true, &keys->access_key, NULL,
+			    err);
+
+	return r < 0 ? r :
+		       secret_read(context, location, "secretKeySecret", true, &keys->secret_key,
+				   NULL, err);
+}

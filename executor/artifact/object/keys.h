@@ -2,8 +2,11 @@
 #pragma once
 
 #include "executor/base/error.h"
+#include "executor/json/json.h"
 
 #include <stdint.h>
+
+struct store_context;
 
 struct object_keys {
 	char *access_key;
@@ -16,6 +19,9 @@ struct object_keys {
  * be part of a header line; *keys is empty then. */
 int object_keys_set(struct object_keys *keys, const char *access_key, const char *secret_key,
 		    const char *token, struct error *err);
+/* The two of a location's accessKeySecret and secretKeySecret; NULL for one that is not named. */
+int object_keys_read(struct object_keys *keys, struct json_object *location,
+		     const struct store_context *context, struct error *err);
 /* -EINVAL if they cannot be part of a header line. */
 int object_keys_check(const struct object_keys *keys, struct error *err);
 /* Zeroes them first. */

@@ -2,16 +2,13 @@
 
 #include "executor/artifact/object/field.h"
 #include "executor/artifact/oss/url.h"
-#include "executor/artifact/secret.h"
 #include "executor/base/text.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 /* "Bucket naming conventions" of the OSS user guide. */
 #define BUCKET_MIN 3
@@ -29,22 +26,10 @@ void oss_config_done(struct oss_config *config)
 /* Without a scheme it is http: endpoints of a private network are written so. */
 static int clean_endpoint(struct oss_config *config, struct error *err)
 {
-	const char *s = config->host;
-	size_t size;
-
-	if (*s == '\0')
+	if (*config->host == '\0')
 		return error_set(err, -EINVAL,
 				 "endpoint: is required (host or host:port, or a URL of them)");
-	config->is_http = strncasecmp(s, "https://", 8) != 0;
-	if (!config->is_http)
-		s += 8;
-	else if (strncasecmp(s, "http://", 7) == 0)
-		s += 7;
-	size = strlen(s);
-	while (size > 0 && s[size - 1] == '/')
-		size--;
-	memmove(config->host, s, size);
-	config->host[size] = '\0';
+	config->is_http = field_trim_endpoint(config->host) != 's';
 	if (!field_is_host(config->host))
 		return error_set(err, -EINVAL, "endpoint '%s': is no host name or address",
 				 config->host);
@@ -89,11 +74,8 @@ static int read_credentials(struct oss_config *config, struct json_object *locat
 			    const struct store_context *context, struct error *err)
 {
 	struct object_keys *to = &config->keys;
-	int r = secret_read(context, location, "accessKeySecret", true, &to->access_key, NULL, err);
+	int r = object_keys_read(to, location, context, err);
 
-	if (r == 0)
-		r = secret_read(context, location, "secretKeySecret", true, &to->secret_key, NULL,
-				err);
 	if (r == 0)
 		r = field_copy(location, "securityToken", &to->token, err);
 	if (r < 0)
@@ -159,9 +141,7 @@ static int parse(struct oss_config *config, struct json_object *location,
 	if (r == 0)
 		r = check_bucket(config->bucket, err);
 	if (r == 0)
-		r = field_copy(location, "key", &config->key, err);
-	if (r == 0 && strlen(config->key) > OBJECT_KEY_BYTES_MAX)
-		r = error_set(err, -EINVAL, "key: longer than %d bytes", OBJECT_KEY_BYTES_MAX);
+		r = field_key(location, &config->key, err);
 	if (r == 0)
 		r = field_bool(location, "createBucketIfNotPresent", &config->want_bucket, err);
 	if (r == 0)

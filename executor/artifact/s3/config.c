@@ -11,7 +11,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #define BUCKET_MIN 3
 #define BUCKET_MAX 63
@@ -33,21 +32,11 @@ void s3_config_done(struct s3_config *config)
  * TLS is used is said by `insecure` alone. */
 static int clean_endpoint(struct s3_config *config, struct error *err)
 {
-	const char *s = config->host;
 	const char *default_port = config->is_insecure ? ":80" : ":443";
-	size_t size;
 
-	if (*s == '\0')
+	if (*config->host == '\0')
 		return error_set(err, -EINVAL, "endpoint: is required (host or host:port)");
-	if (strncasecmp(s, "https://", 8) == 0)
-		s += 8;
-	else if (strncasecmp(s, "http://", 7) == 0)
-		s += 7;
-	size = strlen(s);
-	while (size > 0 && s[size - 1] == '/')
-		size--;
-	memmove(config->host, s, size);
-	config->host[size] = '\0';
+	field_trim_endpoint(config->host);
 	if (strchr(config->host, '/'))
 		return error_set(err, -EINVAL,
 				 "endpoint '%s': Endpoint url cannot have fully qualified paths.",
@@ -58,7 +47,7 @@ static int clean_endpoint(struct s3_config *config, struct error *err)
 			"endpoint '%s' does not follow ip address or domain name standards.",
 			config->host);
 	if (text_has_suffix(config->host, default_port))
-		config->host[size - strlen(default_port)] = '\0';
+		config->host[strlen(config->host) - strlen(default_port)] = '\0';
 	return 0;
 }
 
@@ -92,11 +81,8 @@ static int read_keys(struct s3_config *config, struct json_object *location,
 		     const struct store_context *context, struct error *err)
 {
 	struct object_keys *to = &config->keys;
-	int r = secret_read(context, location, "accessKeySecret", true, &to->access_key, NULL, err);
+	int r = object_keys_read(to, location, context, err);
 
-	if (r == 0)
-		r = secret_read(context, location, "secretKeySecret", true, &to->secret_key, NULL,
-				err);
 	if (r == 0)
 		r = secret_read(context, location, "sessionTokenSecret", true, &to->token, NULL,
 				err);
@@ -181,9 +167,7 @@ static int parse(struct s3_config *config, struct json_object *location,
 	if (r == 0)
 		r = check_bucket(config->bucket, err);
 	if (r == 0)
-		r = field_copy(location, "key", &config->key, err);
-	if (r == 0 && strlen(config->key) > OBJECT_KEY_BYTES_MAX)
-		r = error_set(err, -EINVAL, "key: longer than %d bytes", OBJECT_KEY_BYTES_MAX);
+		r = field_key(location, &config->key, err);
 	if (r == 0)
 		r = field_copy(location, "region", &config->region, err);
 	if (r == 0)
