@@ -351,7 +351,7 @@ def test_a_target_that_is_read_only(lab: Lab) -> None:
         if entry["name"] == "v":
             entry["readOnly"] = True
     container = step.run().result.containers["init"]
-    texts = ["artifact a failed to load", "/mainctrfs/v/", "read-only file system"]
+    texts = ["artifact a failed to load", "/mainctrfs/v/", "read-only file system (raw, permanent)"]
     assert_failure(container, 64, *texts)
 
 
@@ -364,7 +364,7 @@ def test_a_target_that_others_own(lab: Lab, tmp_path: Path) -> None:
     step.volume("v")["persistentVolumeClaim"] = {"claimName": "c"}
     step.pod["spec"]["securityContext"] = {"runAsUser": 8737}
     container = step.run(claims={"c": str(claim)}).result.containers["init"]
-    texts = ["artifact a failed to load", "/mainctrfs/v/", "permission denied"]
+    texts = ["artifact a failed to load", "/mainctrfs/v/", "permission denied (raw, permanent)"]
     assert_failure(container, 64, *texts)
 
 

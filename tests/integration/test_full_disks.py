@@ -137,6 +137,8 @@ def test_an_input_is_loaded_or_is_not(form: str) -> None:
             message = TERMINATION_LOG.read_text()
             assert message.startswith("artifact a failed to load"), (disk, message)
             assert "no space left on device" in message, (disk, message)
+            told = "(raw, permanent)" if form == "raw" else "(http object some/key, permanent)"
+            assert message.endswith(told), (disk, message)
             assert os.listdir(INPUTS) == [], disk
     expect_both(failures)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.lab import Lab, PodRun
+from tests.lab import BUCKET, Lab, PodRun
 from tests.scenario import (
     DROP,
     Step,
@@ -196,7 +196,8 @@ def test_absent_and_unreadable(lab: Lab, tmp_path: Path) -> None:
     message = assert_failure(run.result.containers["wait"], 64)
     assert message == (
         "artifact absent failed to save: /tmp/none2 no such file or directory; "
-        "artifact pipe failed to save: /tmp/pipe is not a regular file or directory; "
+        "artifact pipe failed to save: /tmp/pipe is not a regular file or directory "
+        f"(s3 object {BUCKET}/{step.prefix}/pipe.tgz, permanent); "
     )
     assert run.result.containers["main"].exit_code == 64
     assert written == set()

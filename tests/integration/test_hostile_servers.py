@@ -380,5 +380,7 @@ def test_no_room_to_pack_a_small_output(lab: Lab, size: str) -> None:
         assert objects[key] >= 2000000, name
     for name in failed:
         assert f"artifact {name} failed to save" in message
+    assert message.count(", permanent)") == len(failed), message
+    for name in failed:
         assert not [key for key in objects if key.startswith(step.key(f"{name}."))]
     assert label_of(run.task_result) == "true"

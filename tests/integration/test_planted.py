@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.lab import ROOT, Lab
+from tests.lab import BUCKET, ROOT, Lab
 from tests.pod import PodRunner
 from tests.scenario import DROP, Step, artifact, assert_failure, mount, secure, untgz
 
@@ -99,8 +99,9 @@ def test_a_child_that_saves(planted_lab: Lab, user: str) -> None:
         log = runner.log("wait")
     failures = dict(FAILURE.findall(log))
     assert failures.keys() == expected.keys(), log[-3000:]
+    place = f"s3 object {BUCKET}/{step.prefix}/good, permanent"
     for name, text in expected.items():
-        assert failures[name] == f"artifact {name} failed to save: {text}"
+        assert failures[name] == f"artifact {name} failed to save: {text} ({place})"
     assert_failure(result.containers["wait"], 64, "failed to save: ")
     assert {a["name"] for a in step.outputs()["artifacts"]} == {"good", "tree"}
     tree = untgz(planted_lab.get(f"{step.prefix}/tree.tgz"))
