@@ -210,6 +210,7 @@ static int set_up_reporting(struct auxiliary *self, struct error *err)
 		.workflow_name = self->environment.workflow_name,
 		.workflow_uid = self->environment.workflow_uid,
 		.instance_id = self->environment.instance_id,
+		.pod_uid = environment_get("ARGO_POD_UID"),
 	};
 	struct retry_policy unused; /* the stores read it again: here it is only judged */
 	struct stage stage;

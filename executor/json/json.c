@@ -314,6 +314,11 @@ int json_append(struct json_object *array, struct json_object *value)
 	return 0;
 }
 
+int json_set_null(struct json_object *object, const char *key)
+{
+	return json_object_object_add(object, key, NULL) < 0 ? -ENOMEM : 0;
+}
+
 void json_remove(struct json_object *object, const char *key)
 {
 	json_object_object_del(object, key);

@@ -98,4 +98,6 @@ struct json_object *json_new_bool(bool value);
 int json_set(struct json_object *object, const char *key, struct json_object *value);
 int json_set_string(struct json_object *object, const char *key, const char *value);
 int json_append(struct json_object *array, struct json_object *value);
+/* An explicit null, which removes the member where it is sent as a merge patch (RFC 7386). */
+int json_set_null(struct json_object *object, const char *key);
 void json_remove(struct json_object *object, const char *key);

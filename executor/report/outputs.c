@@ -155,7 +155,7 @@ int outputs_build(const struct outputs_source *source, struct json_object **ret,
 
 /* --- the size limit --------------------------------------------------------------------- */
 
-static int printed_size(struct json_object *value, size_t *ret)
+int outputs_size(struct json_object *value, size_t *ret)
 {
 	_cleanup_buffer_ struct buffer text = BUFFER_INIT(INT_MAX - 1);
 	int r = json_print(value, &text, NULL);
@@ -191,28 +191,31 @@ static void find_largest(struct json_object *outputs, struct json_object **ret_h
 	}
 }
 
-int outputs_limit(struct json_object *outputs, size_t max, struct error *err)
+int outputs_limit(struct json_object *outputs, size_t others, size_t max, struct error *err)
 {
 	struct json_object *holder;
 	const char *key, *name;
 	struct error why = ERROR_NONE;
 	size_t total, size;
 
-	if (printed_size(outputs, &total) < 0)
+	if (outputs_size(outputs, &total) < 0)
 		return no_memory(err);
+	total += others;
 	if (total <= max)
 		return 0;
-	error_set(&why, -EMSGSIZE,
-		  "outputs of %zu bytes exceed the limit of %zu; use artifacts for large values; "
-		  "not reported:",
-		  total, max);
+	error_set(&why, -EMSGSIZE, "outputs of %zu bytes", total);
+	if (others > 0)
+		error_append(&why, " (another writer's are %zu of them)", others);
+	error_append(
+		&why,
+		" exceed the limit of %zu; use artifacts for large values; not reported:", max);
 	while (total > max) {
 		find_largest(outputs, &holder, &key, &name);
 		if (!holder) {
 			error_append(&why, " (what is left is still too large)");
 			break;
 		}
-		if (printed_size(json_get(holder, key), &size) < 0)
+		if (outputs_size(json_get(holder, key), &size) < 0)
 			return no_memory(err);
 		error_append(&why,
 			     holder == outputs ? " %s (%zu bytes)" : " parameter %s (%zu bytes)",

@@ -35,6 +35,9 @@ struct outputs_source {
 int outputs_build(const struct outputs_source *source, struct json_object **ret, struct error *err);
 
 /* Removes the largest of `result` and the parameters' values from `outputs` until it prints to at
- * most `max` bytes. 0, or -EMSGSIZE with a message that names what was removed (`outputs` is good
- * to be sent all the same), or -ENOMEM. */
-int outputs_limit(struct json_object *outputs, size_t max, struct error *err);
+ * most `max` bytes beside `others`, those of another writer of the same object. 0, or -EMSGSIZE with a
+ * message that names what was removed (`outputs` is good to be sent all the same), or -ENOMEM. */
+int outputs_limit(struct json_object *outputs, size_t others, size_t max, struct error *err);
+
+/* The bytes that a value is printed to; 0 or -ENOMEM. */
+int outputs_size(struct json_object *value, size_t *ret);

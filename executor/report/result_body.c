@@ -10,6 +10,7 @@
 #define LABEL_WORKFLOW "workflows.argoproj.io/workflow"
 #define LABEL_FINAL "workflows.argoproj.io/report-outputs-completed"
 #define LABEL_INSTANCE "workflows.argoproj.io/controller-instanceid"
+#define ANNOTATION_POD "tiphys/pod-uid"
 
 static int append_segment(struct buffer *path, const char *s)
 {
@@ -85,6 +86,17 @@ static int set_labels(struct json_object *metadata, const struct task_result_ide
 	return r;
 }
 
+static int set_pod(struct json_object *metadata, const struct task_result_identity *identity)
+{
+	struct json_object *annotations;
+
+	if (!identity->pod_uid || !*identity->pod_uid)
+		return 0;
+	annotations = add_object(metadata, "annotations");
+	return annotations ? json_set_string(annotations, ANNOTATION_POD, identity->pod_uid) :
+			     -ENOMEM;
+}
+
 static int set_owner(struct json_object *metadata, const struct task_result_identity *identity)
 {
 	struct json_object *owners = add_array(metadata, "ownerReferences");
@@ -120,6 +132,8 @@ int result_body_create(const struct task_result_identity *identity,
 		r = json_set_string(metadata, "name", identity->node_id);
 	if (r == 0)
 		r = set_labels(metadata, identity);
+	if (r == 0)
+		r = set_pod(metadata, identity);
 	if (r == 0)
 		r = set_owner(metadata, identity);
 	if (r == 0)
@@ -161,6 +175,31 @@ int result_body_finalize(const char *version, bool is_final, struct buffer *out)
 		     &(struct result_fields){ .outputs = NULL }, out);
 }
 
+int result_body_renew(const struct task_result_identity *identity, const char *version,
+		      struct buffer *out)
+{
+	static const char *const members[] = { "outputs", "progress", "message", "phase" };
+	_cleanup_json_ struct json_object *object = json_new_object();
+	struct json_object *metadata, *labels;
+	int r = 0;
+
+	if (!object)
+		return -ENOMEM;
+	metadata = add_object(object, "metadata");
+	labels = metadata ? add_object(metadata, "labels") : NULL;
+	if (!labels)
+		return -ENOMEM;
+	if (version)
+		r = json_set_string(metadata, "resourceVersion", version);
+	if (r == 0)
+		r = json_set_string(labels, LABEL_FINAL, "false");
+	if (r == 0)
+		r = set_pod(metadata, identity);
+	for (size_t i = 0; r == 0 && i < sizeof(members) / sizeof(*members); i++)
+		r = json_set_null(object, members[i]);
+	return r == 0 ? print(object, out) : r;
+}
+
 static int visit_wanted(const char *key, struct json_object *value, void *context)
 {
 	return result_body_contains(json_get(context, key), value) ? 0 : 1;
@@ -178,4 +217,11 @@ bool result_body_is_final(struct json_object *object)
 	struct json_object *labels = json_find(object, "metadata", "labels", NULL);
 
 	return !strcmp(json_get_string(labels, LABEL_FINAL, ""), "true");
+}
+
+const char *result_body_pod(struct json_object *object)
+{
+	struct json_object *annotations = json_find(object, "metadata", "annotations", NULL);
+
+	return json_get_string(annotations, ANNOTATION_POD, NULL);
 }

@@ -24,9 +24,15 @@ int result_body_create(const struct task_result_identity *identity,
 		       const struct result_fields *fields, struct buffer *out);
 int result_body_patch(const char *version, const struct result_fields *fields, struct buffer *out);
 int result_body_finalize(const char *version, bool is_final, struct buffer *out);
+/* What an earlier pod has reported goes, and the label becomes false: one request. */
+int result_body_renew(const struct task_result_identity *identity, const char *version,
+		      struct buffer *out);
 
 /* True if applying `wanted` to `present` as a merge patch would change nothing. */
 bool result_body_contains(struct json_object *present, struct json_object *wanted);
 
 /* True if the stored object carries the label report-outputs-completed=true. */
 bool result_body_is_final(struct json_object *object);
+
+/* Whose it is, as far as that is recorded: the uid of a pod, or NULL. Lent. */
+const char *result_body_pod(struct json_object *object);

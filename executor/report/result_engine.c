@@ -2,7 +2,9 @@
 
 #include "executor/base/cleanup.h"
 #include "executor/base/clock.h"
+#include "executor/report/outputs.h"
 #include "executor/report/result_body.h"
+#include "executor/report/result_merge.h"
 
 #include <errno.h>
 #include <stddef.h>
@@ -137,6 +139,8 @@ static enum request choose(const struct task_result *result)
 		return REQUEST_CREATE;
 	if (!result->is_version_known)
 		return REQUEST_LEARN;
+	if (result->is_earlier)
+		return REQUEST_RENEW;
 	if (is_wanted(result, TASK_RESULT_OUTPUTS) || is_wanted(result, TASK_RESULT_PROGRESS))
 		return REQUEST_STORE;
 	return REQUEST_FINALIZE;
@@ -159,20 +163,43 @@ static bool belongs(const struct task_result *result, enum request request,
 	return state == STEP_WANTED || (request == REQUEST_CREATE && state == STEP_STORED);
 }
 
-static int make_body(struct task_result *result, enum request request)
+/* What has to be sent for our outputs to be in the object beside those of another writer; NULL = no
+ * memory. */
+static struct json_object *merge_outputs(struct task_result *result)
 {
+	struct json_object *merged = NULL;
+
+	result->cut.code = 0;
+	result_merge(result->stored, result->outputs, OUTPUTS_BYTES_MAX, &merged, &result->cut);
+	return merged;
+}
+
+static int make_fields(struct task_result *result, enum request request)
+{
+	_cleanup_json_ struct json_object *outputs = NULL;
 	struct result_fields fields = { .outputs = NULL };
 
+	if (belongs(result, request, TASK_RESULT_OUTPUTS)) {
+		outputs = merge_outputs(result);
+		if (!outputs)
+			return -ENOMEM;
+		fields.outputs = outputs;
+	}
+	if (belongs(result, request, TASK_RESULT_PROGRESS))
+		fields.progress = result->progress;
+	return request == REQUEST_CREATE ?
+		       result_body_create(&result->identity, &fields, &result->body) :
+		       result_body_patch(result->version, &fields, &result->body);
+}
+
+static int make_body(struct task_result *result, enum request request)
+{
 	switch (request) {
 	case REQUEST_CREATE:
 	case REQUEST_STORE:
-		if (belongs(result, request, TASK_RESULT_OUTPUTS))
-			fields.outputs = result->outputs;
-		if (belongs(result, request, TASK_RESULT_PROGRESS))
-			fields.progress = result->progress;
-		return request == REQUEST_CREATE ?
-			       result_body_create(&result->identity, &fields, &result->body) :
-			       result_body_patch(result->version, &fields, &result->body);
+		return make_fields(result, request);
+	case REQUEST_RENEW:
+		return result_body_renew(&result->identity, result->version, &result->body);
 	case REQUEST_FINALIZE:
 		/* Once more what may come late: then, if not before, the object has another version. */
 		result->is_completing = result->is_complete && !may_reopen(result);
@@ -233,6 +260,7 @@ void result_engine_pump(struct task_result *result)
 static void forget_version(struct task_result *result)
 {
 	free(TAKE_PTR(result->version));
+	json_free(TAKE_PTR(result->stored));
 	result->is_version_known = false;
 }
 
@@ -253,9 +281,9 @@ static void learn_version(struct task_result *result, struct json_object *object
 
 	forget_version(result);
 	result->version = version ? strdup(version) : NULL;
+	result->stored = json_ref(json_get(object, "outputs"));
 	result->is_version_known = true;
 	result->exists = true;
-	mark_stored(result, TASK_RESULT_PLACEHOLDER);
 	if (result->is_inherited && version) {
 		free(result->reopening_version);
 		result->reopening_version = strdup(version);
@@ -268,6 +296,65 @@ static void mark_sent(struct task_result *result, enum task_result_step step)
 	/* Wanted anew meanwhile: what was stored is old. */
 	if (result->steps[step].sent == result->steps[step].revision)
 		mark_stored(result, step);
+}
+
+static void mark_outputs_sent(struct task_result *result)
+{
+	struct step *outputs = &result->steps[TASK_RESULT_OUTPUTS];
+
+	mark_sent(result, TASK_RESULT_OUTPUTS);
+	if (outputs->state == STEP_STORED)
+		outputs->error = result->cut;
+}
+
+void result_engine_tell_taken_over(const struct task_result *result, struct error *err)
+{
+	error_set(err, -ESTALE,
+		  "task result %s: another pod of the same node reports there now: nothing more is "
+		  "reported of this one",
+		  result->identity.node_id);
+}
+
+/* Whose object is it that has been learnt of? */
+static void judge_owner(struct task_result *result, struct json_object *object)
+{
+	const char *pod = result_body_pod(object);
+	bool is_known = pod && *result->identity.pod_uid;
+	bool is_ours = is_known && !strcmp(pod, result->identity.pod_uid);
+	bool is_anothers = is_known && !is_ours;
+	struct error taken_over = ERROR_NONE;
+
+	if (!result->is_seen || result->is_earlier) {
+		result->is_earlier = is_anothers || (!is_ours && !result->is_inherited &&
+						     result_body_is_final(object));
+	} else if (is_anothers) {
+		result->is_taken_over = true;
+		result_engine_tell_taken_over(result, &taken_over);
+		for (int step = 0; step < TASK_RESULT_STEPS; step++)
+			result_engine_mark_failed(result, step, &taken_over);
+	}
+}
+
+/* Of what is wanted, what is there; and what was stored and is not there any more. */
+static void compare(struct task_result *result, struct json_object *object)
+{
+	struct step *outputs = &result->steps[TASK_RESULT_OUTPUTS];
+
+	if (outputs->state == STEP_WANTED || outputs->state == STEP_STORED) {
+		_cleanup_json_ struct json_object *merged = merge_outputs(result);
+
+		if (!merged || !result_body_contains(result->stored, merged)) {
+			result_engine_set_state(result, TASK_RESULT_OUTPUTS, STEP_WANTED);
+		} else {
+			mark_stored(result, TASK_RESULT_OUTPUTS);
+			outputs->error = result->cut;
+		}
+	}
+	if (!strcmp(json_get_string(object, "progress", ""), result->progress))
+		mark_stored(result, TASK_RESULT_PROGRESS);
+	if (result_body_is_final(object) == result->is_complete &&
+	    (!result->is_complete || !may_reopen(result)))
+		mark_stored(result, TASK_RESULT_FINAL);
 }
 
 /* It was opened again, and is final: a request that had been given up for lost has come late, perhaps
@@ -290,23 +377,30 @@ static void on_success(struct task_result *result, struct json_object *object)
 		result->failures = result->detours = 0;
 		result->last_error.code = 0;
 	}
+	if (result->request == REQUEST_LEARN)
+		judge_owner(result, object);
+	else
+		result->is_earlier = false;
+	result->is_seen = true;
 	learn_version(result, object);
+	if (result->is_earlier || result->is_taken_over)
+		return;
+	mark_stored(result, TASK_RESULT_PLACEHOLDER);
 	/* Overtaken, or nothing to open. */
 	if (!may_reopen(result) || !result_body_is_final(object))
 		free(TAKE_PTR(result->reopening_version));
 	switch (result->request) {
 	case REQUEST_LEARN:
-		if (result_body_contains(json_get(object, "outputs"), result->outputs))
-			mark_stored(result, TASK_RESULT_OUTPUTS);
-		if (!strcmp(json_get_string(object, "progress", ""), result->progress))
-			mark_stored(result, TASK_RESULT_PROGRESS);
-		if (result_body_is_final(object) == result->is_complete &&
-		    (!result->is_complete || !may_reopen(result)))
-			mark_stored(result, TASK_RESULT_FINAL);
+		compare(result, object);
+		break;
+	case REQUEST_RENEW:
+		/* Should it be completed behind our back, it is opened again. */
+		if (result->steps[TASK_RESULT_FINAL].state == STEP_IDLE)
+			result_engine_set_state(result, TASK_RESULT_FINAL, STEP_STORED);
 		break;
 	case REQUEST_CREATE:
 	case REQUEST_STORE:
-		mark_sent(result, TASK_RESULT_OUTPUTS);
+		mark_outputs_sent(result);
 		mark_sent(result, TASK_RESULT_PROGRESS);
 		break;
 	default:
@@ -327,7 +421,8 @@ static bool is_detour(struct task_result *result, const struct kube_status *stat
 		forget_version(result);
 		return true;
 	}
-	if (status->http != 409)
+	/* 412: a precondition that a gateway in front has looked at. */
+	if (status->http != 409 && status->http != 412)
 		return false;
 	/* It exists, or so it is said: to learn what is there tells. */
 	result->exists = true;

@@ -15,13 +15,14 @@ struct step {
 	bool is_settled; /* not WANTED */
 	unsigned revision; /* of what is wanted */
 	unsigned sent; /* revision in the request under way */
-	struct error error; /* FAILED: why */
+	struct error error; /* FAILED: why; STORED: what was left out, if anything */
 };
 
 enum request {
 	REQUEST_NONE,
 	REQUEST_CREATE,
 	REQUEST_LEARN, /* an empty patch: what is there? */
+	REQUEST_RENEW, /* what an earlier pod has left goes */
 	REQUEST_STORE, /* outputs, progress */
 	REQUEST_FINALIZE,
 };
@@ -40,10 +41,15 @@ struct task_result {
 	 * as long as the object has that version. NULL = there is none. */
 	char *reopening_version;
 	bool is_inherited; /* not seen yet: a process before this one may have sent such a request */
+	bool is_seen; /* an answer has shown it */
+	bool is_earlier; /* it is still as an earlier pod has left it */
+	bool is_taken_over; /* a later pod's: nothing of ours belongs there any more */
+	struct json_object *stored; /* its outputs, as of that version; NULL = none */
 
 	/* What is wanted. */
 	struct step steps[TASK_RESULT_STEPS];
 	struct json_object *outputs;
+	struct error cut; /* what of them was left out of the last request for want of room */
 	char progress[PROGRESS_BYTES_MAX];
 	bool is_complete; /* what the label shall say */
 	bool is_settled;
@@ -73,6 +79,8 @@ int64_t result_engine_random(int64_t max);
 
 void result_engine_set_state(struct task_result *result, enum task_result_step step,
 			     enum step_state state);
+/* Why nothing is sent any more. */
+void result_engine_tell_taken_over(const struct task_result *result, struct error *err);
 /* Makes a wanted step a failed one; nothing for a step that is not wanted. */
 void result_engine_mark_failed(struct task_result *result, enum task_result_step step,
 			       const struct error *error);

@@ -37,6 +37,7 @@ struct task_result *task_result_new(struct kube_client *client,
 		.workflow_name = copy(identity->workflow_name),
 		.workflow_uid = copy(identity->workflow_uid),
 		.instance_id = copy(identity->instance_id),
+		.pod_uid = copy(identity->pod_uid),
 		.first_pause_ms = identity->first_pause_ms > 0 ? identity->first_pause_ms :
 								 TASK_RESULT_PAUSE_MS,
 	};
@@ -44,7 +45,8 @@ struct task_result *task_result_new(struct kube_client *client,
 	result->path = result_body_path(identity->namespace, identity->node_id);
 	if (result->identity.namespace && result->identity.node_id &&
 	    result->identity.workflow_name && result->identity.workflow_uid &&
-	    result->identity.instance_id && result->collection_path && result->path)
+	    result->identity.instance_id && result->identity.pod_uid && result->collection_path &&
+	    result->path)
 		r = event_timer_init(&result->pause, kube_client_loop(client),
 				     result_engine_on_pause_end);
 	if (r == 0)
@@ -67,6 +69,7 @@ void task_result_free(struct task_result *result)
 	event_timer_done(&result->deadline);
 	buffer_done(&result->body);
 	json_free(result->outputs);
+	json_free(result->stored);
 	free(result->version);
 	free(result->reopening_version);
 	free(result->collection_path);
@@ -76,6 +79,7 @@ void task_result_free(struct task_result *result)
 	free((char *)result->identity.workflow_name);
 	free((char *)result->identity.workflow_uid);
 	free((char *)result->identity.instance_id);
+	free((char *)result->identity.pod_uid);
 	free(result);
 }
 
@@ -84,13 +88,16 @@ static void want(struct task_result *result, enum task_result_step step)
 	struct error gone = ERROR_NONE;
 
 	result->steps[step].revision++;
+	result->steps[step].error.code = 0;
 	result_engine_set_state(result, step, STEP_WANTED);
-	if (result->is_given_up) {
+	if (result->is_given_up)
 		error_set_class(&gone, -ETIMEDOUT, ERROR_TRANSIENT,
 				"task result %s: not sent, the pod's time is up",
 				result->identity.node_id);
+	else if (result->is_taken_over)
+		result_engine_tell_taken_over(result, &gone);
+	if (gone.code)
 		result_engine_mark_failed(result, step, &gone);
-	}
 	result_engine_pump(result);
 }
 
@@ -109,7 +116,7 @@ int task_result_set_outputs(struct task_result *result, struct json_object *outp
 	if (!own)
 		return error_set(err, -ENOMEM, "task result %s: out of memory",
 				 result->identity.node_id);
-	r = outputs_limit(own, OUTPUTS_BYTES_MAX, err);
+	r = outputs_limit(own, 0, OUTPUTS_BYTES_MAX, err);
 	if (r < 0 && r != -EMSGSIZE) {
 		json_free(own);
 		return r;
@@ -175,7 +182,8 @@ static int wait_for(struct task_result *result, const bool *done, struct error *
 
 static int step_error(const struct step *step, struct error *err)
 {
-	if (step->state != STEP_FAILED)
+	/* What is stored, but not as a whole, has an error, too. */
+	if (step->error.code == 0 || step->state == STEP_WANTED)
 		return 0;
 	if (err)
 		*err = step->error;

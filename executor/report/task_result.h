@@ -16,7 +16,14 @@
  * was lost. After a refusal or a lost answer an empty merge patch, which changes nothing and needs
  * no other permission than "patch", tells what is stored; only what is still missing is sent. No
  * sequence number of our own is needed on the object: with one request at a time and each one
- * conditional, a late one can only fail. Fields that are not ours are never touched.
+ * conditional, a late one can only fail.
+ *
+ * Others. Fields that are not ours are never touched, and in the arrays that another writer of the same
+ * pod fills, too, its entries stay (result_merge.h); if it replaces ours, they are sent again as soon as that is seen.
+ * What an earlier pod has left under the same name (a workflow that is retried has the same nodes) is
+ * not ours: before anything else it is taken away and the label set to false, in one request. A pod that
+ * sees that a later one has done so to its own object writes no more. The annotation tiphys/pod-uid tells
+ * whose it is; an object without one was an earlier pod's if it is complete when it is seen first.
  *
  * Transient failures are retried without end, with pauses of up to 1, 2, 4, 8, 16, 30, 30 … s;
  * the pod stays running meanwhile, as long as no deadline is set.
@@ -44,6 +51,7 @@ struct task_result_identity {
 	const char *workflow_name;
 	const char *workflow_uid;
 	const char *instance_id; /* of the controller; NULL or "" = no label */
+	const char *pod_uid; /* NULL or "" = unknown */
 	int64_t first_pause_ms; /* 0 = TASK_RESULT_PAUSE_MS */
 };
 
@@ -68,12 +76,14 @@ static inline void task_result_freep(struct task_result **result)
 	task_result_free(*result);
 }
 
-/* The object shall exist, with the label report-outputs-completed=false if it has to be made. */
+/* The object shall exist, with the label report-outputs-completed=false if it has to be made or was an
+ * earlier pod's. */
 void task_result_want_placeholder(struct task_result *result);
 
 /* These shall be the outputs: an object, copied. Members of earlier outputs that are missing from
- * it stay. -EMSGSIZE if it had to be cut to OUTPUTS_BYTES_MAX (err names what was left out; the
- * rest is sent), or -ENOMEM. */
+ * it stay, and so do entries of `parameters` and `artifacts`. -EMSGSIZE if it had to be cut to
+ * OUTPUTS_BYTES_MAX (err names what was left out; the rest is sent), or -ENOMEM. What has to be cut since
+ * another writer's outputs are in the object, too, is told by task_result_wait(), likewise. */
 int task_result_set_outputs(struct task_result *result, struct json_object *outputs,
 			    struct error *err);
 

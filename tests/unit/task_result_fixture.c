@@ -12,11 +12,17 @@
 
 void fixture_restart(struct fixture *f)
 {
+	fixture_restart_in(f, NULL);
+}
+
+void fixture_restart_in(struct fixture *f, const char *pod_uid)
+{
 	struct task_result_identity identity = {
 		.namespace = "argo",
 		.node_id = "node-1",
 		.workflow_name = "wf",
 		.workflow_uid = "uid-1",
+		.pod_uid = pod_uid,
 		.first_pause_ms = 1,
 	};
 	struct error err = ERROR_NONE;

@@ -10,9 +10,10 @@
 #define COLLECTION "/apis/argoproj.io/v1alpha1/namespaces/argo/workflowtaskresults"
 #define ITEM COLLECTION "/node-1"
 #define LABEL_FINAL "workflows.argoproj.io/report-outputs-completed"
-#define CREATED \
+#define CREATED CREATED_IN("")
+#define CREATED_IN(annotations) \
 	"POST " COLLECTION " {\"metadata\":{\"name\":\"node-1\",\"labels\":{" \
-	"\"workflows.argoproj.io/workflow\":\"wf\",\"" LABEL_FINAL "\":\"false\"}," \
+	"\"workflows.argoproj.io/workflow\":\"wf\",\"" LABEL_FINAL "\":\"false\"}," annotations \
 	"\"ownerReferences\":[{\"apiVersion\":\"argoproj.io/v1alpha1\",\"kind\":\"Workflow\"," \
 	"\"name\":\"wf\",\"uid\":\"uid-1\"}]},\"apiVersion\":\"argoproj.io/v1alpha1\"," \
 	"\"kind\":\"WorkflowTaskResult\""
@@ -39,6 +40,8 @@ void fixture_end(struct fixture *f);
 
 /* The process dies, and another one knows nothing. */
 void fixture_restart(struct fixture *f);
+/* The same in a pod whose uid is known. */
+void fixture_restart_in(struct fixture *f, const char *pod_uid);
 
 /* Starts with one fault per request, in order; further requests work. */
 #define begin(f, ...) \

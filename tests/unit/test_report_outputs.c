@@ -140,16 +140,34 @@ static void test_result_bytes(void **state)
 	assert_int_equal(size, 5);
 }
 
-static void limit(const char *text, size_t max, int code, const char *wanted, const char *message)
+static void limit_beside(const char *text, size_t others, size_t max, int code, const char *wanted,
+			 const char *message)
 {
 	_cleanup_json_ struct json_object *outputs = parse(text), *value = parse(wanted);
 	struct error err = ERROR_NONE;
 
-	assert_int_equal(outputs_limit(outputs, max, &err), code);
+	assert_int_equal(outputs_limit(outputs, others, max, &err), code);
 	assert_true(json_equal(outputs, value));
 	if (message && !strstr(err.message, message))
 		fail_msg("\"%s\" is not in \"%s\"", message, err.message);
 	assert_int_equal(err.code, code);
+}
+
+static void limit(const char *text, size_t max, int code, const char *wanted, const char *message)
+{
+	limit_beside(text, 0, max, code, wanted, message);
+}
+
+static void test_limit_beside_another_writer(void **state)
+{
+	static const char text[] = "{\"result\":\"bbbb\"}";
+
+	(void)state;
+	limit_beside(text, 83, 100, 0, text, NULL);
+	limit_beside(text, 84, 100, -EMSGSIZE, "{}",
+		     "outputs of 101 bytes (another writer's are 84 of them) exceed the limit of "
+		     "100; use artifacts for large values; not reported: result (6 bytes)");
+	limit_beside(text, 100, 100, -EMSGSIZE, "{}", "what is left is still too large");
 }
 
 static void test_limit(void **state)
@@ -187,6 +205,7 @@ int main(void)
 		cmocka_unit_test(test_hostile_templates),
 		cmocka_unit_test(test_result_bytes),
 		cmocka_unit_test(test_limit),
+		cmocka_unit_test(test_limit_beside_another_writer),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
