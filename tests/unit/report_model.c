@@ -62,12 +62,14 @@ void model_state_done(struct model_state *state)
 	free(TAKE_PTR(state->data));
 }
 
-struct model_state model_start(bool is_main_running)
+struct model_state model_start(enum model_beginning beginning)
 {
 	struct world *world = world_new();
 	struct model_state state;
 
-	world_start(world, !is_main_running);
+	if (beginning == MODEL_IS_RETRIED)
+		world_be_retried(world);
+	world_start(world, beginning != MODEL_MAIN_IS_RUNNING);
 	world_rest(world);
 	state = pack(world);
 	free(world);
@@ -298,6 +300,11 @@ static void put_request(struct key *key, const struct world *world,
 		put(key, 0);
 		return;
 	}
+	/* What it says is of no interest any more. */
+	if (world_is_void(world, request)) {
+		put(key, 1u | 1u << 6);
+		return;
+	}
 	put(key, 1u | age(world, request->version) << 1 | (uint32_t)request->is_post << 3 |
 			 (uint32_t)request->is_all << 4 |
 			 (uint32_t)(request->number < world->newest) << 5 |
@@ -339,6 +346,8 @@ static void put_result(struct key *key, const struct world *world)
 	bit(&bits,
 	    world->reopening_version >= 0 && world->reopening_version == world->known_version);
 	bit(&bits, result->is_settled);
+	bit(&bits, result->is_seen);
+	bit(&bits, result->is_earlier);
 	bit(&bits, result->is_pausing);
 	bit(&bits, world_is_armed(&result->pause));
 	for (int step = 0; step < TASK_RESULT_STEPS; step++) {

@@ -34,7 +34,7 @@ enum model_action {
 	MODEL_PAUSE_ENDS,
 	MODEL_DIES,
 	MODEL_RESTARTS, /* another `wait` on the journal */
-	MODEL_OTHER_WRITES, /* another writer, fields of its own */
+	MODEL_OTHER_WRITES, /* another writer of this pod: a field of its own, an entry of an array of ours */
 	MODEL_ACTIONS,
 };
 
@@ -49,6 +49,9 @@ enum model_fault {
 	MODEL_BLANK_PLACEHOLDER,
 	MODEL_TAKES_LOSS_FOR_SUCCESS,
 	MODEL_STAYS_CLOSED,
+	MODEL_REPLACES_ARRAYS,
+	MODEL_INHERITS,
+	MODEL_KEEPS_LABEL,
 	MODEL_FAULTS,
 };
 
@@ -62,8 +65,14 @@ struct model_state {
 };
 void model_state_done(struct model_state *state);
 
-/* `wait` has just been started: main is running, or has ended. */
-struct model_state model_start(bool is_main_running);
+/* `wait` has just been started. */
+enum model_beginning {
+	MODEL_MAIN_HAS_ENDED,
+	MODEL_MAIN_IS_RUNNING,
+	MODEL_IS_RETRIED, /* main has ended; another pod has reported of this node before */
+	MODEL_BEGINNINGS,
+};
+struct model_state model_start(enum model_beginning beginning);
 
 const char *model_action_name(enum model_action action);
 bool model_is_enabled(const struct model_state *state, enum model_action action);

@@ -27,7 +27,7 @@ struct world {
 	struct reporting reporting;
 	struct task_result result;
 	struct saving_item items[MODEL_ITEMS];
-	uint32_t outputs; /* result.outputs; 0 = none */
+	uint32_t outputs, stored; /* result.outputs, result.stored; 0 = none */
 	int64_t known_version, reopening_version; /* result.version and so on */
 	bool is_closed; /* as noted in `closed` */
 
@@ -73,8 +73,12 @@ void world_answer(struct world *world, enum model_action how);
 void world_arrive_late(struct world *world);
 void world_fire(struct world *world, struct event_timer *timer);
 void world_other_writes(struct world *world);
+void world_be_retried(struct world *world);
 /* What `wait` does now that it need not wait any more. */
 void world_go_on(struct world *world);
+
+/* What nothing but a loss of the object could make do anything. */
+bool world_is_void(const struct world *world, const struct world_request *request);
 
 /* All that matters of the object, whoever wrote what last. */
 uint32_t world_object_key(const struct world *world);

@@ -32,6 +32,7 @@ struct node {
 
 struct search {
 	unsigned depth;
+	enum model_beginning first; /* of which node 0 is */
 	struct text_pool seen; /* keys, by the number of their node */
 	struct node *nodes;
 	size_t room;
@@ -130,6 +131,12 @@ static void done(struct search *search)
 	model_end();
 }
 
+static const char *const beginnings[MODEL_BEGINNINGS] = {
+	[MODEL_MAIN_HAS_ENDED] = "main has ended",
+	[MODEL_MAIN_IS_RUNNING] = "main is running",
+	[MODEL_IS_RETRIED] = "main has ended, the node was run before",
+};
+
 /* The number of actions. */
 static unsigned tell(const struct search *search)
 {
@@ -140,7 +147,7 @@ static unsigned tell(const struct search *search)
 		actions[count++] = (unsigned)search->last;
 	for (; search->nodes[number].parent != number; number = search->nodes[number].parent)
 		actions[count++] = search->nodes[number].action;
-	print_message("%s, main %s:\n", search->wrong, number == 0 ? "has ended" : "is running");
+	print_message("%s, %s:\n", search->wrong, beginnings[search->first + number]);
 	for (unsigned i = count; i > 0; i--)
 		print_message("  %2u %s\n", count - i + 1,
 			      model_action_name((enum model_action)actions[i - 1]));
@@ -164,8 +171,8 @@ static void test_all_interleavings(void **state)
 
 	(void)state;
 	model_begin(MODEL_IS_RIGHT);
-	for (int is_running = 0; is_running < 2; is_running++)
-		meet(&search, UINT32_MAX, 0, model_start(is_running));
+	for (int beginning = 0; beginning < MODEL_BEGINNINGS; beginning++)
+		meet(&search, UINT32_MAX, 0, model_start((enum model_beginning)beginning));
 	run(&search, depth_wanted());
 	print_message("depth %u: %zu states, %zu transitions, %zu ends\n", search.depth,
 		      search.seen.count, search.transitions, search.ends);
@@ -188,11 +195,12 @@ static const struct fault {
 	const char *wrong;
 	unsigned count;
 	unsigned first_count, first[PREFIX_MAX];
+	enum model_beginning beginning;
 } faults[] = {
 	{ MODEL_REPORTS_BEFORE_STORED, "a location is reported that has no object", 4, 0, { 0 } },
 	{ MODEL_IGNORES_VERSIONS,
-	  "a location that was reported is not any more",
-	  4,
+	  "what the other writer wrote is gone",
+	  2,
 	  5,
 	  { A_STORED, MODEL_ANSWERED, MODEL_EARLY_DUE, LOG_STORED, MODEL_LOST } },
 	{ MODEL_FORGETS_JOURNAL,
@@ -217,11 +225,20 @@ static const struct fault {
 	  4,
 	  5,
 	  { A_STORED, LOG_FAILS, MODEL_ANSWERED, MODEL_ANSWERED, MODEL_ANSWER_LOST } },
+	{ MODEL_REPLACES_ARRAYS, "what the other writer wrote is gone", 6, 0, { 0 } },
+	{ .fault = MODEL_INHERITS,
+	  .wrong = "what an earlier pod has reported passes for ours",
+	  .count = 3,
+	  .beginning = MODEL_IS_RETRIED },
+	{ .fault = MODEL_KEEPS_LABEL,
+	  .wrong = "the label is an earlier pod's",
+	  .count = 3,
+	  .beginning = MODEL_IS_RETRIED },
 };
 
 static struct model_state begin_with(const struct fault *fault)
 {
-	struct model_state state = model_start(false);
+	struct model_state state = model_start(fault->beginning);
 
 	for (unsigned i = 0; i < fault->first_count; i++) {
 		enum model_action action = (enum model_action)fault->first[i];
@@ -241,7 +258,7 @@ static void test_it_finds_what_is_wrong(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < sizeof(faults) / sizeof(*faults); i++) {
-		struct search search = { .room = 0 };
+		struct search search = { .first = faults[i].beginning };
 
 		model_begin(faults[i].fault);
 		meet(&search, UINT32_MAX, 0, begin_with(&faults[i]));
