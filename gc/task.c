@@ -92,7 +92,8 @@ static int add_node(const char *id, struct json_span json, void *context)
 		return -ENOMEM;
 	}
 	nodes[task->node_count++] = node;
-	return json_span_each(json_span_get(json, "artifacts"), add_artifact, task);
+	/* Of one that is null there is a name: whoever waits for its result gets one. */
+	return json_span_each_name(json_span_get(json, "artifacts"), add_artifact, task);
 }
 
 /* --- What its status says --------------------------------------------------------------------- */

@@ -197,9 +197,9 @@ static bool is_null(struct json_span span)
 	return !span.text || (span.size == 4 && !memcmp(span.text, "null", 4));
 }
 
-int json_span_each(struct json_span object,
-		   int (*visit)(const char *key, struct json_span value, void *context),
-		   void *context)
+static int visit_members(struct json_span object, bool has_nulls,
+			 int (*visit)(const char *key, struct json_span value, void *context),
+			 void *context)
 {
 	struct cursor cursor = cursor_at(object);
 	int r = 0;
@@ -216,8 +216,24 @@ int json_span_each(struct json_span object,
 		value = next_value(&cursor);
 		if (!is_null(value))
 			r = visit(key, value, context);
+		else if (has_nulls)
+			r = visit(key, (struct json_span){ .text = NULL }, context);
 	} while (r == 0 && take(&cursor, ','));
 	return r;
+}
+
+int json_span_each(struct json_span object,
+		   int (*visit)(const char *key, struct json_span value, void *context),
+		   void *context)
+{
+	return visit_members(object, false, visit, context);
+}
+
+int json_span_each_name(struct json_span object,
+			int (*visit)(const char *key, struct json_span value, void *context),
+			void *context)
+{
+	return visit_members(object, true, visit, context);
 }
 
 int json_span_elements(struct json_span array, int (*visit)(struct json_span value, void *context),

@@ -32,6 +32,11 @@ int json_span_each(struct json_span object,
 		   int (*visit)(const char *key, struct json_span value, void *context),
 		   void *context);
 
+/* The same, also for members that are null: a span of nothing. */
+int json_span_each_name(struct json_span object,
+			int (*visit)(const char *key, struct json_span value, void *context),
+			void *context);
+
 /* The same for the elements of an array. */
 int json_span_elements(struct json_span array, int (*visit)(struct json_span value, void *context),
 		       void *context);

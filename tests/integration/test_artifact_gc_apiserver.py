@@ -239,10 +239,15 @@ def test_tasks_of_another_shape(gc: GcLab) -> None:
     listed = {"metadata": {}, "items": [body]}
     answer = refusal(200) | {"body": json.dumps(listed)}
     gc.api.faults.add(verb="GET", count=1, action=answer)
-    assert ending(gc.run_gc()) == (0, "")
+    run = gc.run_gc()
+    assert ending(run) == (0, "")
     wrong = "artifact: expected an object, found"
     results = gc.results()
     assert results["n"].pop("a") == {"name": "a", "success": True}
+    # One that is null was never stored: whoever waits for its result gets one.
+    assert results["n"].pop("null") == {"name": "null", "success": True}
+    log = run.containers["main"].log
+    assert log.count("An artifact was never stored: it has neither location nor key") == 1, log
     assert gc.objects() == {}
     texts = {node: {name: of["error"] for name, of in found.items()} for node, found in results.items()}
     assert texts == {

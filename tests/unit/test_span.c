@@ -86,6 +86,15 @@ static int count_members(const char *key, struct json_span value, void *context)
 	return ++*(int *)context == 2 ? 7 : 0;
 }
 
+static int count_nulls(const char *key, struct json_span value, void *context)
+{
+	if (value.text)
+		return 0;
+	assert_string_equal(key, "n");
+	++*(int *)context;
+	return 0;
+}
+
 static int count_elements(struct json_span value, void *context)
 {
 	(void)value;
@@ -117,6 +126,10 @@ static void test_members(void **state)
 	assert_null(json_span_get(object, "n").text);
 	assert_null(json_span_get(json_span_get(object, "a"), "a").text);
 	assert_int_equal(json_span_each(object, count_members, &count), 7);
+	count = 0;
+	assert_int_equal(json_span_each(object, count_nulls, &count), 0);
+	assert_int_equal(json_span_each_name(object, count_nulls, &count), 0);
+	assert_int_equal(count, 1);
 	count = 0;
 	assert_int_equal(json_span_elements(json_span_get(object, "a"), count_elements, &count), 0);
 	assert_int_equal(count, 2);
