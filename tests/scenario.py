@@ -88,9 +88,12 @@ class Step:
         archive_logs: bool = False,
         has_result: bool = False,
         grace: int | None = None,
+        node: str = "",
     ):
+        """NODE: of an earlier step; its workflow is retried, so another pod runs it."""
+        number = next(_numbers)
         self.lab = lab
-        self.node = f"{WORKFLOW}-{os.getpid()}-{next(_numbers)}"
+        self.node = node or f"{WORKFLOW}-{os.getpid()}-{number}"
         self.prefix = f"{WORKFLOW}/{self.node}"
         template: Json = {
             "name": "step",
@@ -107,6 +110,7 @@ class Step:
             template["archiveLocation"] = {"archiveLogs": archive_logs, **place}
         self.template = template
         self.pod = pod_for(template, WORKFLOW, self.node, has_result=has_result)
+        self.pod["metadata"]["uid"] = f"5d0a3f4e-0000-4000-8000-{number:012}"
         if grace is not None:
             self.pod["spec"]["terminationGracePeriodSeconds"] = grace
             for name in ("wait", "main"):

@@ -115,13 +115,24 @@ def test_three_requests(lab: Lab) -> None:
 
 
 def test_it_existed_already(lab: Lab, api: ApiServer) -> None:
-    """POST 409, then what is there is learnt and replaced."""
+    """Complete, from an earlier pod of the same node: POST 409, then what is there is learnt; all of it
+    goes, and its label, before anything of ours is there."""
     step = reporting(lab)
-    api.create(body_of(step, outputs={"parameters": [{"name": "p", "value": "old"}]}))
+    body = body_of(
+        step,
+        outputs={"result": "old", "parameters": [{"name": name, "value": "old"} for name in "pq"]},
+        progress="2/2",
+    )
+    body["metadata"]["labels"][LABEL] = "true"
+    api.create(body)
     assert_ok(step.run())
-    assert api_calls(lab)[:2] == [("POST", 409), ("PATCH", 200)]
-    assert step.outputs()["parameters"][0]["value"] == "v"
-    assert label_of(step.history()[-1]) == "true"
+    assert api_calls(lab) == [("POST", 409)] + [("PATCH", 200)] * 4
+    _, renewed, outputs, final = step.history()
+    assert label_of(renewed) == "false"
+    assert {"outputs", "progress"}.isdisjoint(renewed)
+    assert [(p["name"], p["value"]) for p in outputs["outputs"]["parameters"]] == [("p", "v")]
+    assert outputs["outputs"].keys() == {"parameters"} and label_of(outputs) == "false"
+    assert final["outputs"] == outputs["outputs"] and label_of(final) == "true"
 
 
 def test_it_is_deleted_meanwhile(lab: Lab, api: ApiServer) -> None:
@@ -154,6 +165,59 @@ def test_two_writers(lab: Lab, api: ApiServer) -> None:
     last = step.history()[-1]
     assert last["outputs"]["artifacts"] == artifacts
     assert last["progress"] == "1/2"
+
+
+def test_two_writers_of_one_array(lab: Lab, api: ApiServer) -> None:
+    """Two of one pod write `parameters` at the same time, each an entry of its own and one that both
+    have; somebody else's is there before. All of them are there afterwards, whoever was last."""
+    steps: list[Step] = []
+    for name in ("p", "q"):
+        step = Step(
+            lab,
+            f"{HELD}printf {name} >/tmp/{name}; printf both >/tmp/both",
+            parameters=[parameter(of, f"/tmp/{of}") for of in (name, "both")],
+            node=steps[0].node if steps else "",
+        )
+        step.set_env("wait", "ARGO_POD_UID", "one")
+        steps.append(step)
+    with steps[0].runner() as first, steps[1].runner() as second:
+        start_held(first, lab)
+        second.start()
+        wait_until_seen(lambda: "ready" in second.log("main"), "the other main")
+        wait_until_seen(lambda: len(api_calls(lab)) >= 3, "the other placeholder")
+        api.patch(steps[0].node, {"outputs": {"parameters": [{"name": "x", "value": "x"}]}})
+        let_go(first)
+        let_go(second)
+        for runner in (first, second):
+            wait = runner.wait(RUN_SECONDS).containers["wait"]
+            assert (wait.exit_code, wait.message) == (0, ""), wait.log
+    reported = [
+        {entry["name"]: entry["value"] for entry in version.get("outputs", {}).get("parameters", [])}
+        for version in steps[0].history()
+    ]
+    assert reported[-1] == {"x": "x", "p": "p", "q": "q", "both": "both"}
+    assert label_of(steps[0].history()[-1]) == "true"
+    sizes = [len(entries) for entries in reported]
+    assert sizes == sorted(sizes), "what was reported is gone"
+
+
+def test_too_large_beside_another_writer(lab: Lab, api: ApiServer) -> None:
+    """The limit is that of what is stored, not of what we send; the other's is not ours to cut."""
+    step = Step(
+        lab,
+        f"{HELD}head -c 600000 /dev/zero | tr '\\0' x >/tmp/p",
+        parameters=[parameter("p", "/tmp/p")],
+    )
+    with step.runner() as runner:
+        start_held(runner, lab)
+        theirs = [{"name": "q", "value": "y" * 600_000}]
+        api.patch(step.node, {"outputs": {"parameters": theirs}})
+        let_go(runner)
+        wait = runner.wait(RUN_SECONDS).containers["wait"]
+    assert_failure(wait, 64, "another writer's are 6000", "parameter p (600002 bytes)", "use artifacts")
+    values = {item["name"]: len(item.get("value", "")) for item in step.outputs()["parameters"]}
+    assert values == {"q": 600_000, "p": 0}
+    assert label_of(step.history()[-1]) == "true"
 
 
 def test_too_large(lab: Lab) -> None:

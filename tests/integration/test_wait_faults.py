@@ -252,18 +252,21 @@ def test_the_api_recovers(lab: Lab, fault: str, call: str) -> None:
 
 
 def test_it_existed_already(lab: Lab) -> None:
-    """A task result of an earlier wait, complete: it is opened again, then replaced."""
+    """A task result of an earlier pod, complete: it is opened again, then replaced."""
     step = reporting(lab)
-    labels = {"workflows.argoproj.io/workflow": "w", LABEL: "false"}
+    labels = {"workflows.argoproj.io/workflow": "w", LABEL: "true"}
     body = {
         "apiVersion": "argoproj.io/v1alpha1",
         "kind": "WorkflowTaskResult",
         "metadata": {"name": step.node, "labels": labels},
-        "outputs": {"parameters": [{"name": "p", "value": "old"}]},
+        "outputs": {"result": "old", "parameters": [{"name": name, "value": "old"} for name in "pq"]},
     }
     lab.api.store.create("argo", body)
     assert_ok(step.run())
     assert_reported(step)
+    assert [label_of(version) for version in step.history()] == ["true", "false", "false", "true"]
+    assert "outputs" not in step.history()[1]
+    assert step.outputs().keys() == {"parameters"} and len(step.outputs()["parameters"]) == 1
     assert api_calls(lab)[0] == ("POST", 409)
 
 
