@@ -121,23 +121,6 @@ def test_tasks_of_the_label(gc: GcLab) -> None:
 # --- verdicts -------------------------------------------------------------------------------
 
 
-def test_retried_pod_that_stored_nothing(gc: GcLab) -> None:
-    """The failed attempt declares the artifact, without key and location: others are deleted, and it counts
-    as deleted, too."""
-    gc.put("wf/wf-1/out.tgz")
-    stored = keyed("wf/wf-1/out.tgz")
-    nothing: Json = {"path": "/tmp/out"}
-    tasks = {"wf-0": {"out": nothing, "log": {"s3": {}}}, "wf-1": stored}
-    gc.add_task(tasks, **{"wf-0": None})
-    log = ok(gc.run_gc())
-    success = {"success": True}
-    assert gc.results() == {
-        "wf-0": {"out": {"name": "out", **success}, "log": {"name": "log", **success}},
-        "wf-1": {"out.tgz": {"name": "out.tgz", **success}},
-    }
-    assert gc.objects() == {}
-    assert log.count("An artifact was never stored: it has neither location nor key") == 2
-
 
 def test_key_without_repository(gc: GcLab) -> None:
     """That one fails, and says why; the reference gives up all of them."""

@@ -87,19 +87,3 @@ def test_a_key_that_a_retry_shares(lab: Lab) -> None:
     assert len(warned) == 1, describe(run)
     assert re.search(r"level=WARN.* artifacts=a( |$)", warned[0]), warned
     assert run.result.containers["wait"].message == ""
-
-
-def test_a_retried_pod_inherits_nothing(lab: Lab) -> None:
-    """The first attempt stores nothing, the second one does: two nodes, two results, two keys."""
-    steps = [
-        Step(lab, script, artifacts=[artifact("o", "/v/o", archive=NONE)], mounts=[mount("v", "/v")])
-        for script in ("exit 1", "printf x >/v/o")
-    ]
-    first, second = (step.run() for step in steps)
-    assert steps[0].outputs().get("artifacts", []) == [], describe(first)
-    assert label_of(first.task_result) == "true"
-    (stored,) = steps[1].outputs()["artifacts"]
-    assert stored["s3"]["key"].startswith(steps[1].prefix)
-    assert steps[0].outputs().get("artifacts", []) == []
-    assert list(lab.objects(steps[1].prefix)) == [stored["s3"]["key"]]
-    assert lab.objects(steps[0].prefix) == {}
