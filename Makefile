@@ -203,7 +203,7 @@ unit-tests: ## Build the unit tests, with sanitizers: build/san/tests/*
 else
 unit-tests: $(UNIT_TESTS)
 endif
-# The model of reporting has a clock and a connection of its own: tests/unit/report_model_world.c.
+# The model of reporting has a clock and a connection of its own: tests/unit/report_model_api.c.
 $(OUT)/tests/test_report_model: private LDFLAGS_TEST := $(addprefix -Wl$(comma)--wrap=,clock_now_ms time \
 	event_timer_init event_timer_done event_timer_set event_timer_clear kube_client_loop kube_start kube_call_free)
 # Uploads of many parts are of no bytes: tests/unit/test_object_parts.c answers itself.
