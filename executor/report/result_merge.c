@@ -4,102 +4,50 @@
 #include "executor/report/outputs.h"
 
 #include <errno.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
+#include <stdbool.h>
 
 static const char *const arrays[] = { "parameters", "artifacts" };
 
 /* --- one array --------------------------------------------------------------------------- */
-
-/* Our entries, which are found by name; each is taken once. */
-struct own {
-	struct json_object *entries;
-	struct json_object *first; /* name → index of the first of that name */
-	bool *taken;
-};
 
 static const char *name_of(struct json_object *entry)
 {
 	return json_get_string(entry, "name", "");
 }
 
-static void own_done(struct own *own)
+/* An object whose members are the names; NULL = no memory. */
+static struct json_object *names_of(struct json_object *entries)
 {
-	json_free(own->first);
-	free(own->taken);
+	struct json_object *names = json_new_object();
+
+	for (size_t i = 0; names && i < json_length(entries); i++)
+		if (json_set(names, name_of(json_at(entries, i)), json_new_bool(true)) < 0) {
+			json_free(names);
+			return NULL;
+		}
+	return names;
 }
 
-static int own_init(struct own *own, struct json_object *entries)
-{
-	size_t count = json_length(entries);
-
-	*own = (struct own){
-		.entries = entries,
-		.first = json_new_object(),
-		.taken = calloc(count + 1, sizeof(*own->taken)),
-	};
-	if (!own->first || !own->taken)
-		return -ENOMEM;
-	for (size_t i = count; i-- > 0;)
-		if (json_set(own->first, name_of(json_at(entries, i)), json_new_int((int64_t)i)) <
-		    0)
-			return -ENOMEM;
-	return 0;
-}
-
-/* The next of ours in place of what is stored under that name. NULL: *ret_is_ours says whether there was
- * one, of which all have been taken. */
-static struct json_object *take(struct own *own, const char *name, bool *ret_is_ours)
-{
-	int64_t first = json_get_int(own->first, name, -1);
-
-	*ret_is_ours = first >= 0;
-	if (first < 0)
-		return NULL;
-	for (size_t i = (size_t)first; i < json_length(own->entries); i++) {
-		struct json_object *entry = json_at(own->entries, i);
-
-		if (own->taken[i] || strcmp(name_of(entry), name) != 0)
-			continue;
-		own->taken[i] = true;
-		return entry;
-	}
-	return NULL;
-}
-
-static int append_stored(struct json_object *merged, struct own *own, struct json_object *stored)
-{
-	int r = 0;
-
-	for (size_t i = 0; r == 0 && i < json_length(stored); i++) {
-		struct json_object *entry = json_at(stored, i);
-		bool is_ours;
-		struct json_object *newer = take(own, name_of(entry), &is_ours);
-
-		if (newer)
-			r = json_append(merged, json_ref(newer));
-		else if (entry && !is_ours)
-			r = json_append(merged, json_ref(entry));
-	}
-	return r;
-}
-
+/* Where an entry of a name of ours is stored, the next of ours is put, whichever: they keep their order. */
 static int merge_array(struct json_object *stored, struct json_object *ours,
 		       struct json_object **ret)
 {
-	_cleanup_json_ struct json_object *merged = json_new_array();
-	struct own own;
-	int r = own_init(&own, ours);
+	_cleanup_json_ struct json_object *merged = json_new_array(), *names = names_of(ours);
+	size_t next = 0;
+	int r = merged && names ? 0 : -ENOMEM;
 
-	if (r == 0 && !merged)
-		r = -ENOMEM;
-	if (r == 0)
-		r = append_stored(merged, &own, stored);
-	for (size_t i = 0; r == 0 && i < json_length(ours); i++)
-		if (!own.taken[i] && json_at(ours, i))
-			r = json_append(merged, json_ref(json_at(ours, i)));
-	own_done(&own);
+	for (size_t i = 0; r == 0 && i < json_length(stored); i++) {
+		struct json_object *entry = json_at(stored, i);
+		bool is_ours = json_get(names, name_of(entry)) != NULL;
+
+		if (is_ours)
+			entry = json_at(ours, next++);
+		if (entry)
+			r = json_append(merged, json_ref(entry));
+	}
+	for (; r == 0 && next < json_length(ours); next++)
+		if (json_at(ours, next))
+			r = json_append(merged, json_ref(json_at(ours, next)));
 	if (r == 0)
 		*ret = TAKE_PTR(merged);
 	return r;

@@ -11,8 +11,9 @@
 
 /* *ret (the caller's, shares values with both) is what has to be sent for `ours` to be in the object whose
  * outputs are `stored` (NULL = none), with everything kept that another one has written: `ours`, and in
- * front of and between the entries of its `parameters` and `artifacts` those of another name that are
- * stored. An entry stays where it is stored, a new one comes last: what is merged twice is as it was.
+ * front of and between the entries of its `parameters` and `artifacts` those of other names, where they are
+ * stored. Ours keep their order and take the places that theirs have by name; for more than those there is
+ * room behind. What is merged twice is as it was.
  *
  * The limit of `max` bytes is that of the outputs as they will be stored. 0, -ENOMEM, or -EMSGSIZE: *ret
  * lacks the largest values of `ours` then, and err names them; nothing of another writer is left out. */

@@ -79,7 +79,20 @@ static void test_ours_replace_those_of_their_name(void **state)
 	expect("{\"artifacts\":[{\"name\":\"a\",\"s3\":{\"key\":\"1\"},\"mode\":7},{\"name\":\"x\"},"
 	       "{\"name\":\"b\"}]}",
 	       "{\"artifacts\":[{\"name\":\"b\",\"raw\":1},{\"name\":\"a\",\"oss\":{}}]}",
-	       "{\"artifacts\":[{\"name\":\"a\",\"oss\":{}},{\"name\":\"x\"},{\"name\":\"b\",\"raw\":1}]}");
+	       "{\"artifacts\":[{\"name\":\"b\",\"raw\":1},{\"name\":\"x\"},{\"name\":\"a\",\"oss\":{}}]}");
+}
+
+/* The order of the template, in which they are not stored. */
+static void test_ours_keep_their_order(void **state)
+{
+	(void)state;
+	expect("{\"artifacts\":[{\"name\":\"small\"}]}",
+	       "{\"artifacts\":[{\"name\":\"large\"},{\"name\":\"small\"}]}",
+	       "{\"artifacts\":[{\"name\":\"large\"},{\"name\":\"small\"}]}");
+	expect("{\"artifacts\":[{\"name\":\"x\"},{\"name\":\"c\"},{\"name\":\"y\"}]}",
+	       "{\"artifacts\":[{\"name\":\"a\"},{\"name\":\"b\"},{\"name\":\"c\"}]}",
+	       "{\"artifacts\":[{\"name\":\"x\"},{\"name\":\"a\"},{\"name\":\"y\"},"
+	       "{\"name\":\"b\"},{\"name\":\"c\"}]}");
 }
 
 /* What is not sent stays by the rules of a merge patch. */
@@ -229,6 +242,7 @@ int main(void)
 		cmocka_unit_test(test_nothing_is_stored),
 		cmocka_unit_test(test_the_others_stay),
 		cmocka_unit_test(test_ours_replace_those_of_their_name),
+		cmocka_unit_test(test_ours_keep_their_order),
 		cmocka_unit_test(test_members_of_the_other),
 		cmocka_unit_test(test_odd_arrays),
 		cmocka_unit_test(test_any_two),
