@@ -33,12 +33,41 @@ static const struct type {
 };
 #define TYPE_COUNT (sizeof(types) / sizeof(types[0]))
 
+static bool is_filled(struct json_object *value)
+{
+	const char *s = json_string(value, NULL);
+
+	return s ? *s != '\0' : json_length(value) > 0;
+}
+
+/* What is written out though nobody has set it is no more than what is not there. */
+static int is_set(const char *field, struct json_object *value, void *location)
+{
+	if (!value)
+		return false;
+	if (json_is_number(value))
+		return json_int(value, 1) != 0;
+	return is_filled(value) || json_get_bool(location, field, false);
+}
+
+static bool says_something(struct json_object *artifact, const struct type *type)
+{
+	struct json_object *location = json_get(artifact, type->name);
+
+	return json_each(location, is_set, location);
+}
+
 static const struct type *find_type(struct json_object *artifact)
 {
-	for (size_t i = 0; i < TYPE_COUNT; i++)
-		if (json_is_object(json_get(artifact, types[i].name)))
+	const struct type *empty = NULL;
+
+	for (size_t i = 0; i < TYPE_COUNT; i++) {
+		if (says_something(artifact, &types[i]))
 			return &types[i];
-	return NULL;
+		if (!empty && json_is_object(json_get(artifact, types[i].name)))
+			empty = &types[i];
+	}
+	return empty;
 }
 
 const char *location_type(struct json_object *artifact)
@@ -46,6 +75,25 @@ const char *location_type(struct json_object *artifact)
 	const struct type *type = find_type(artifact);
 
 	return type ? type->name : NULL;
+}
+
+const char *location_other_type(struct json_object *artifact)
+{
+	const struct type *type = find_type(artifact);
+
+	for (size_t i = 0; i < TYPE_COUNT; i++)
+		if (&types[i] != type && says_something(artifact, &types[i]))
+			return types[i].name;
+	return NULL;
+}
+
+void location_tidy(struct json_object *artifact)
+{
+	const struct type *type = find_type(artifact);
+
+	for (size_t i = 0; artifact && i < TYPE_COUNT; i++)
+		if (&types[i] != type && !says_something(artifact, &types[i]))
+			json_remove(artifact, types[i].name);
 }
 
 struct json_object *location_get(struct json_object *artifact)
@@ -72,13 +120,6 @@ int location_check(struct json_object *artifact, struct error *err)
 					 type->name, type->key_field, json_kind_name(key));
 	}
 	return 0;
-}
-
-static bool is_filled(struct json_object *value)
-{
-	const char *s = json_string(value, NULL);
-
-	return s ? *s != '\0' : json_length(value) > 0;
 }
 
 bool location_is_complete(struct json_object *artifact)

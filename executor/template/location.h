@@ -10,9 +10,16 @@
 
 #include <stdbool.h>
 
-/* The type under which stores are found: "s3", "http", …; NULL if none is set. Several set: the
- * order of driver construction decides. Static storage. */
+/* The type under which stores are found: "s3", "http", …; NULL if none is set. Several set: one in
+ * which anything is set goes before one that is empty, then the order of driver construction decides.
+ * Static storage. */
 const char *location_type(struct json_object *artifact);
+
+/* The first of the other types in which anything is set, too; NULL as it should be. Static storage. */
+const char *location_other_type(struct json_object *artifact);
+
+/* Removes the empty locations of other types than location_type. */
+void location_tidy(struct json_object *artifact);
 
 /* The location object itself (artifact's member of that type); lent, NULL if none. */
 struct json_object *location_get(struct json_object *artifact);

@@ -2,6 +2,7 @@
 
 #include "executor/base/fd.h"
 #include "executor/base/path.h"
+#include "executor/template/location.h"
 #include "executor/template/template_check.h"
 
 #include <errno.h>
@@ -80,6 +81,7 @@ static int read_artifact(struct template *template, struct json_object *json,
 
 	if (remember(template, path) < 0)
 		return -ENOMEM;
+	location_tidy(json);
 	*ret = (struct template_artifact){
 		.json = json,
 		.name = json_get_string(json, "name", ""),
@@ -164,6 +166,7 @@ static int build(struct template *template)
 	int r;
 
 	template->type = type_of(template->json);
+	location_tidy(template_archive_location(template));
 	r = read_artifacts(template, "inputs", &template->inputs, &template->input_count);
 	if (r == 0)
 		r = read_artifacts(template, "outputs", &template->outputs,

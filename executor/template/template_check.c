@@ -2,6 +2,7 @@
 
 #include "executor/base/path.h"
 #include "executor/base/text.h"
+#include "executor/template/location.h"
 
 #include <errno.h>
 #include <string.h>
@@ -134,6 +135,17 @@ static int check_mode(struct json_object *artifact, const char *where, struct er
 	return 0;
 }
 
+/* In which of the two it lies, or is to be stored, nobody can know. */
+static int check_place(struct json_object *holder, const char *where, struct error *err)
+{
+	const char *other = location_other_type(holder);
+
+	if (!other)
+		return 0;
+	return error_set(err, -EINVAL, "field %s: two locations, %s and %s; there can be one",
+			 where, location_type(holder), other);
+}
+
 static int check_artifact(struct json_object *artifact, const char *where, struct error *err)
 {
 	struct json_object *archive;
@@ -151,6 +163,8 @@ static int check_artifact(struct json_object *artifact, const char *where, struc
 		snprintf(inner, sizeof(inner), "%s.s3", where);
 		r = check_fields(json_get(artifact, "s3"), inner, s3_rules, err);
 	}
+	if (r == 0 && check_place(artifact, where, err) < 0)
+		return error_prefix(err, -EINVAL, "artifact %.100s", name);
 	archive = json_get(artifact, "archive");
 	if (r < 0 || !archive)
 		return r;
@@ -301,6 +315,8 @@ int template_check(struct json_object *template, struct error *err)
 		r = check_direction(template, "inputs", err);
 	if (r == 0)
 		r = check_direction(template, "outputs", err);
+	if (r == 0)
+		r = check_place(json_get(template, "archiveLocation"), "archiveLocation", err);
 	for (size_t i = 0; r == 0 && i < sizeof(holders) / sizeof(holders[0]); i++)
 		r = check_mounts(template, holders[i], err);
 	return r < 0 ? r : check_members(template, err);

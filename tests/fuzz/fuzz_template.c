@@ -1,5 +1,5 @@
 /* The template. Required: names that become paths are safe, paths are clean and absolute, mounts are
- * found by whole components; what is written for the others is read as the same; and an artifact's
+ * found by whole components; an artifact has one location at most; what is written for the others is read as the same; and an artifact's
  * location is completed or refused, but never both. */
 #include "executor/base/path.h"
 #include "executor/base/text.h"
@@ -57,6 +57,7 @@ static void check_artifact(const struct template *template,
 
 	fuzz_require(artifact->name && *artifact->name);
 	fuzz_require(!strchr(artifact->name, '/'));
+	fuzz_require(!location_other_type(artifact->json));
 	if (artifact->path && template_check_path(artifact->json, NULL) == 0) {
 		fuzz_require(strcmp(artifact->path, clean) == 0);
 		mount = template_find_mount(template, artifact->path);

@@ -75,6 +75,44 @@ TEMPLATES = {
         "path",
     ),
     "source-number": ('{"script": {"source": 1}}', "source"),
+    "two-locations": (
+        with_artifact(s3={"key": "k"}),
+        "artifact a: field inputs.artifacts[0]: two locations, s3 and raw",
+    ),
+    "two-locations-of-an-output": (
+        '{"outputs": {"artifacts": [{"name": "o", "path": "/o", "oss": {"key": "k"},'
+        ' "gcs": {"key": "k"}}]}, "container": {}}',
+        "artifact o: field outputs.artifacts[0]: two locations, oss and gcs",
+    ),
+    "two-archive-locations": (
+        '{"archiveLocation": {"s3": {"bucket": "b"}, "gcs": {"bucket": "b"}}, "container": {}}',
+        "archiveLocation: two locations, s3 and gcs",
+    ),
+    "name-twice": (
+        '{"inputs": {"artifacts": [{"name": "a", "path": "/a", "raw": {"data": "x"}},'
+        ' {"name": "a", "path": "/b", "raw": {"data": "y"}}]}, "container": {}}',
+        'inputs.artifacts: the name "a" is not unique',
+    ),
+    "output-name-twice": (
+        '{"outputs": {"artifacts": [{"name": "o", "path": "/a"}, {"name": "o", "path": "/b"}]},'
+        ' "container": {}}',
+        'outputs.artifacts: the name "o" is not unique',
+    ),
+    "parameter-name-twice": (
+        '{"outputs": {"parameters": [{"name": "p"}, {"name": "p"}]}, "container": {}}',
+        'outputs.parameters: the name "p" is not unique',
+    ),
+    "name-empty": (with_artifact(name=""), 'name: "" is not a usable name'),
+    "name-dot": (with_artifact(name="."), 'name: "." is not a usable name'),
+    "name-of-two-dots": (with_artifact(name=".."), 'name: ".." is not a usable name'),
+    "output-name-slash": (
+        '{"outputs": {"artifacts": [{"name": "x/y", "path": "/a"}]}, "container": {}}',
+        'name: "x/y" is not a usable name',
+    ),
+    "member-name": (
+        '{"containerSet": {"containers": [{"name": "../x"}]}}',
+        'containerSet.containers[0].name: "../x" is no DNS label',
+    ),
     "location-list": ('{"archiveLocation": [], "container": {}}', "archiveLocation"),
 }
 # What is only looked at when it is needed is an error of that artifact.
@@ -96,8 +134,17 @@ def test_init_refuses_a_template(lab: Lab, tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"\0", b'{"name": "a\0b"}', b'{"name": ' + b"[" * 100000, b"x" * 9 * MIB, b"\xff\xfe{}"],
-    ids=["empty", "nul", "nul-inside", "deep", "9-mib", "utf-16"],
+    [
+        b"",
+        b"\0",
+        b'{"name": "a\0b"}',
+        b'{"name": ' + b"[" * 100000,
+        b"x" * 9 * MIB,
+        b"\xff\xfe{}",
+        TEMPLATES["two-locations-of-an-output"][0].encode(),
+        TEMPLATES["output-name-twice"][0].encode(),
+    ],
+    ids=["empty", "nul", "nul-inside", "deep", "9-mib", "utf-16", "two-locations", "name-twice"],
 )
 def test_wait_refuses_a_template(lab: Lab, tmp_path: Path, content: bytes) -> None:
     """User code may write into the shared directory before `wait` has read it."""

@@ -71,6 +71,15 @@ static const struct {
 	{ "{\"raw\":{},\"http\":{\"url\":\"https://h/x\"}}", "http", true, "x" },
 	{ "{\"plugin\":{\"key\":\"p\"},\"gcs\":{\"key\":\"g\"},\"s3\":{\"key\":\"s\"}}", "s3",
 	  false, "s" },
+	/* What is empty goes behind what is not, and anything that is set counts. */
+	{ "{\"s3\":{},\"oss\":{\"key\":\"o\"}}", "oss", false, "o" },
+	{ "{\"s3\":{\"bucket\":\"\",\"insecure\":false,\"addressingStyle\":null,"
+	  "\"encryptionOptions\":{}},\"gcs\":{\"key\":\"g\"}}",
+	  "gcs", false, "g" },
+	{ "{\"s3\":{\"insecure\":true},\"gcs\":{\"key\":\"g\"}}", "s3", false, NULL },
+	{ "{\"git\":{\"depth\":0},\"gcs\":{\"key\":\"g\"}}", "gcs", false, "g" },
+	{ "{\"git\":{\"depth\":1},\"gcs\":{\"key\":\"g\"}}", "git", false, NULL },
+	{ "{\"oss\":{},\"s3\":{}}", "s3", false, NULL },
 };
 
 static void test_every_type(void **state)
@@ -92,6 +101,38 @@ static void test_every_type(void **state)
 	}
 	assert_null(location_type(NULL));
 	assert_null(location_key(NULL));
+}
+
+/* The other one in which anything is set, and what is left when the empty ones are gone. */
+static void test_several(void **state)
+{
+	static const struct {
+		const char *text, *other, *tidy;
+	} several[] = {
+		{ "{\"name\":\"a\",\"s3\":{}}", NULL, "{\"name\":\"a\",\"s3\":{}}" },
+		{ "{\"name\":\"a\",\"s3\":{},\"oss\":{\"key\":\"o\"},\"gcs\":null}", NULL,
+		  "{\"name\":\"a\",\"oss\":{\"key\":\"o\"}}" },
+		{ "{\"s3\":{},\"oss\":{}}", NULL, "{\"s3\":{}}" },
+		{ "{\"raw\":{\"data\":\"\"},\"s3\":{\"key\":\"k\"}}", NULL,
+		  "{\"s3\":{\"key\":\"k\"}}" },
+		{ "{\"oss\":{\"key\":\"o\"},\"s3\":{\"key\":\"k\"},\"gcs\":{}}", "oss",
+		  "{\"oss\":{\"key\":\"o\"},\"s3\":{\"key\":\"k\"}}" },
+		{ "{\"raw\":{\"data\":\"x\"},\"s3\":{\"key\":\"k\"}}", "raw",
+		  "{\"raw\":{\"data\":\"x\"},\"s3\":{\"key\":\"k\"}}" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(several) / sizeof(several[0]); i++) {
+		_cleanup_json_ struct json_object *artifact = parse(several[i].text);
+		const char *other = location_other_type(artifact);
+
+		if (!other != !several[i].other || (other && strcmp(other, several[i].other) != 0))
+			fail_msg("%s: %s", several[i].text, other ? other : "no other");
+		location_tidy(artifact);
+		check_same(artifact, several[i].tidy);
+	}
+	assert_null(location_other_type(NULL));
+	location_tidy(NULL);
 }
 
 static const char s3_repository[] =
@@ -297,6 +338,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_every_type),
+		cmocka_unit_test(test_several),
 		cmocka_unit_test(test_other_kinds),
 		cmocka_unit_test(test_relocation),
 		cmocka_unit_test(test_assignment),

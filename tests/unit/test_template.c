@@ -164,6 +164,16 @@ static void test_wrong_kinds_are_named(void **state)
 		  "t: field outputs.artifacts: the name \"a\" is not unique" },
 		{ "{\"inputs\":{\"parameters\":[{\"name\":\"p\"},{\"name\":\"p\"}]}}",
 		  "t: field inputs.parameters: the name \"p\" is not unique" },
+		{ "{\"inputs\":{\"artifacts\":[{\"name\":\"a\",\"oss\":{\"key\":\"k\"},"
+		  "\"s3\":{\"key\":\"k\"}}]}}",
+		  "t: artifact a: field inputs.artifacts[0]: two locations, s3 and oss; there can be "
+		  "one" },
+		{ "{\"outputs\":{\"artifacts\":[{\"name\":\"a\"},{\"name\":\"b\",\"raw\":{\"data\":"
+		  "\"x\"},\"s3\":{\"bucket\":\"k\"}}]}}",
+		  "t: artifact b: field outputs.artifacts[1]: two locations, s3 and raw; there can be "
+		  "one" },
+		{ "{\"archiveLocation\":{\"gcs\":{\"bucket\":\"b\"},\"azure\":{\"blob\":\"x\"}}}",
+		  "t: field archiveLocation: two locations, gcs and azure; there can be one" },
 		{ "{\"container\":{\"volumeMounts\":[{}]}}",
 		  "t: field container.volumeMounts[0].mountPath is missing" },
 		{ "{\"containerSet\":{\"containers\":[{\"name\":\"../x\"}]}}",
@@ -195,6 +205,26 @@ static void test_names_are_unique_in_their_list_only(void **state)
 	(void)state;
 	assert_string_equal(template->inputs[0].name, "x");
 	assert_string_equal(template->outputs[0].name, "x");
+}
+
+/* A default of the repository is no second location, nor is one in which nothing is set; what is
+ * empty is not passed on. */
+static void test_one_location_and_empty_ones(void **state)
+{
+	_cleanup_template_ struct template *template =
+		parse("{\"inputs\":{\"artifacts\":[{\"name\":\"i\",\"path\":\"/i\",\"s3\":{},"
+		      "\"oss\":null,\"gcs\":{\"key\":\"k\"},\"raw\":{\"data\":\"\"}}]},"
+		      "\"outputs\":{\"artifacts\":[{\"name\":\"o\",\"s3\":{\"key\":\"k\"}}]},"
+		      "\"archiveLocation\":{\"archiveLogs\":false,\"azure\":{\"blob\":\"\"},"
+		      "\"gcs\":{\"bucket\":\"b\"}}}");
+	struct json_object *input = template->inputs[0].json;
+
+	(void)state;
+	assert_int_equal(json_length(input), 3);
+	assert_string_equal(json_get_string(json_get(input, "gcs"), "key", ""), "k");
+	assert_int_equal(json_length(template->outputs[0].json), 2);
+	assert_int_equal(json_length(template_archive_location(template)), 2);
+	assert_non_null(json_get(template_archive_location(template), "gcs"));
 }
 
 static void test_hostile_text(void **state)
@@ -324,6 +354,7 @@ int main(void)
 		cmocka_unit_test(test_container_set_and_script),
 		cmocka_unit_test(test_wrong_kinds_are_named),
 		cmocka_unit_test(test_names_are_unique_in_their_list_only),
+		cmocka_unit_test(test_one_location_and_empty_ones),
 		cmocka_unit_test(test_hostile_text),
 		cmocka_unit_test(test_paths),
 		cmocka_unit_test(test_sources),
