@@ -1,6 +1,7 @@
 #include "executor/stage/saving.h"
 
 #include "executor/base/cleanup.h"
+#include "executor/stage/collisions.h"
 #include "executor/stage/save.h"
 #include "executor/stage/source.h"
 #include "executor/template/location.h"
@@ -80,6 +81,20 @@ static int by_size(const void *a, const void *b)
 
 /* --- one of them ------------------------------------------------------------------------ */
 
+/* As an artifact. */
+static const char *name_of(const struct saving_item *item, char buffer[STAGE_LOG_NAME_MAX])
+{
+	return item->artifact ? item->name : stage_log_name(item->name, buffer);
+}
+
+static int describe(const struct saving_item *item, struct json_object **ret, struct error *err)
+{
+	const struct stage *stage = item->saving->stage;
+
+	return item->artifact ? save_describe_artifact(stage, item->artifact, ret, err) :
+				save_describe_log(stage, item->name, ret, err);
+}
+
 /* What is left out without being an error. */
 static bool is_left_out(const struct stage *stage, const struct saving_item *item)
 {
@@ -100,8 +115,7 @@ static struct ledger_entry *find_entry(const struct stage *stage, const struct s
 {
 	char name[STAGE_LOG_NAME_MAX];
 
-	return ledger_find(stage->ledger, LEDGER_OUTPUT,
-			   item->artifact ? item->name : stage_log_name(item->name, name));
+	return ledger_find(stage->ledger, LEDGER_OUTPUT, name_of(item, name));
 }
 
 /* There is nothing to read because only a process that has died could: it is not absent. */
@@ -175,17 +189,14 @@ static void save_here(struct saving_item *item)
 static void check_told(struct saving_item *item)
 {
 	_cleanup_json_ struct json_object *expected = NULL;
-	const struct stage *stage = item->saving->stage;
-	int r = item->artifact ?
-			save_describe_artifact(stage, item->artifact, &expected, &item->error) :
-			save_describe_log(stage, item->name, &expected, &item->error);
+	int r = describe(item, &expected, &item->error);
 
 	if (r == 0 && !json_equal(expected, item->stored)) {
 		char name[STAGE_LOG_NAME_MAX];
 
 		error_set(&item->error, -EPROTO,
 			  "artifact %s failed to save: the staging process told of another place",
-			  item->artifact ? item->name : stage_log_name(item->name, name));
+			  name_of(item, name));
 	}
 	if (item->error.code == 0)
 		return;
@@ -205,7 +216,7 @@ static void on_saved(struct engine_request *request)
 	/* The death of the process that was to save it is nobody's but this artifact's to tell. */
 	if (item->error.code == -ECHILD)
 		error_prefix(&item->error, -ECHILD, "artifact %s failed to save",
-			     item->artifact ? item->name : stage_log_name(item->name, name));
+			     name_of(item, name));
 	if (item->error.code == 0)
 		check_told(item);
 	settle(item, item->error.code);
@@ -240,6 +251,41 @@ static void save(struct saving_item *item)
 		save_here(item);
 }
 
+static void refuse(struct saving_item *item, const struct saving_item *other)
+{
+	_cleanup_json_ struct json_object *place = NULL;
+	char name[STAGE_LOG_NAME_MAX], other_name[STAGE_LOG_NAME_MAX];
+	int r = describe(item, &place, NULL);
+
+	error_set(&item->error, -EEXIST,
+		  "artifact %s failed to save: its key '%.500s' is also that of artifact %s, which it "
+		  "would replace; give one of them a key of its own",
+		  name_of(item, name), r < 0 ? "" : location_key(place),
+		  name_of(other, other_name));
+	settle(item, -EEXIST);
+}
+
+/* Nothing is stored over anything else of this pod. */
+static void refuse_collisions(struct saving *saving)
+{
+	_cleanup_free_ size_t *over = NULL;
+	struct error err = ERROR_NONE;
+	int r = saving->left > 0 ? collisions_find(saving, &over, &err) : 0;
+
+	for (size_t i = 0; i < saving->count; i++) {
+		struct saving_item *item = &saving->items[i];
+
+		if (item->is_settled)
+			continue;
+		if (over && over[i] != i)
+			refuse(item, &saving->items[over[i]]);
+		if (over)
+			continue;
+		item->error = err;
+		settle(item, r);
+	}
+}
+
 int saving_adopt(struct saving *saving, size_t i, struct json_object *stored)
 {
 	struct saving_item *item = &saving->items[i];
@@ -271,12 +317,13 @@ void saving_run(struct saving *saving)
 			order[count++] = (struct place){ measure(saving->stage, item), i };
 	}
 	saving->is_done = saving->left == 0;
+	refuse_collisions(saving);
 	if (count > 0)
 		qsort(order, count, sizeof(*order), by_size);
 	for (size_t i = 0; order ? i < count : i < saving->count; i++) {
 		struct saving_item *item = &saving->items[order ? order[i].item : i];
 
-		if (!item->stored)
+		if (!item->is_settled)
 			save(item);
 	}
 	event_loop_wait_uncancelled(saving->stage->store.loop, &saving->is_done);

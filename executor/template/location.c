@@ -1,6 +1,5 @@
 #include "executor/template/location.h"
 
-#include "executor/base/buffer.h"
 #include "executor/base/path.h"
 
 #include <errno.h>
@@ -151,6 +150,35 @@ const char *location_key(struct json_object *artifact)
 			value++;
 	}
 	return *value ? value : NULL;
+}
+
+static int print_field(struct json_object *location, const char *field, struct buffer *out,
+		       struct error *err)
+{
+	struct json_object *value = json_get(location, field);
+	int r = buffer_append_format(out, " %s=", field);
+
+	if (r < 0)
+		return error_errno(err, r, "%s", field);
+	return value ? json_print(value, out, err) : 0;
+}
+
+int location_print_place(struct json_object *artifact, struct buffer *out, struct error *err)
+{
+	const struct type *type = find_type(artifact);
+	struct json_object *location = location_get(artifact);
+	int r;
+
+	if (!type || !type->key_field)
+		return 0;
+	r = buffer_append_string(out, type->name);
+	if (r < 0)
+		return error_errno(err, r, "%s", type->name);
+	r = print_field(location, type->key_field, out, err);
+	/* The rest of a URL is its user's name. */
+	for (size_t i = 0; r == 0 && !type->is_url_key && i < 3 && type->needs[i]; i++)
+		r = print_field(location, type->needs[i], out, err);
+	return r;
 }
 
 /* A copy of the key, without what follows the path of a URL. NULL = out of memory. */

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "executor/base/buffer.h"
 #include "executor/base/error.h"
 #include "executor/json/json.h"
 
@@ -57,3 +58,10 @@ int location_assign(struct json_object *artifact, struct json_object *archive_lo
  * found or cancelled stays as it is. `artifact` is one that location_relocate() has made.
  */
 void location_tell(struct json_object *artifact, struct error *err);
+
+/*
+ * Appends what tells the object from others: the type, and each field that is part of where it is,
+ * without the credentials. Nothing for a type that has no objects (git, raw). Text, to be compared
+ * with another one only.
+ */
+int location_print_place(struct json_object *artifact, struct buffer *out, struct error *err);

@@ -60,10 +60,10 @@ def test_what_is_left_on_disk(lab: Lab, tmp_path: Path, value: str | None) -> No
         artifact("file", "/v/f", archive=NONE),
         artifact("directory", "/v/d", archive=NONE),
         artifact("packed", "/v/d"),
-        artifact("own", "/tmp/f", archive=NONE),
-        artifact("zip", "/tmp/f", archive=ZIP),
+        artifact("own", "/tmp/g", archive=NONE),
+        artifact("zip", "/tmp/g", archive=ZIP),
     ]
-    script = "echo 1 >/tmp/f; cp /tmp/f /v/f; mkdir /v/d; cp /tmp/f /v/d/g"
+    script = "echo 1 >/tmp/g; cp /tmp/g /v/f; mkdir /v/d; cp /tmp/g /v/d/g"
     step = Step(lab, script, artifacts=artifacts, mounts=[mount("v", "/v")])
     step.set_env("wait", "REMOVE_LOCAL_ART_PATH", value)
     assert_ok(step.run(volumes_dir=str(tmp_path)))
@@ -390,3 +390,67 @@ def test_logs(lab: Lab, tmp_path: Path) -> None:
     assert run.result.containers["wait"].exit_code == 0, describe(run)
     assert step.outputs() == {}
     assert SECRET not in run.result.containers["wait"].log
+
+
+# --- outputs of one key ---------------------------------------------------------------------------
+
+
+def names(step: Step) -> list[str]:
+    return [entry["name"] for entry in step.outputs().get("artifacts", [])]
+
+
+def test_two_outputs_of_one_key(lab: Lab) -> None:
+    """What is not packed has the end of its path for a default key: the first one is stored, and the
+    record that would lie is not made."""
+    artifacts = [
+        artifact("small", "/tmp/b/f", archive=NONE),
+        artifact("empty", "/tmp/a/f", archive=NONE, optional=True),
+        artifact("other", "/tmp/b/f"),
+    ]
+    script = "mkdir /tmp/a /tmp/b; : >/tmp/a/f; echo small >/tmp/b/f"
+    step = Step(lab, script, artifacts=artifacts)
+    run = step.run()
+    assert_failure(
+        run.result.containers["wait"],
+        64,
+        f"artifact empty failed to save: its key '{step.key('f')}' is also that of artifact small,"
+        " which it would replace; give one of them a key of its own",
+    )
+    assert names(step) == ["small", "other"]
+    assert lab.get(step.key("f")) == b"small\n"
+    assert label_of(run.task_result) == "true"
+
+
+def test_an_output_of_the_key_of_a_log(lab: Lab) -> None:
+    step = Step(lab, "echo log; echo mine >/tmp/o", archive_logs=True)
+    step.template["outputs"]["artifacts"] = [artifact("o", "/tmp/o", step.key("main.log"))]
+    step.set_artifacts(archive=NONE)
+    text = f"main-logs failed to save: its key '{step.key('main.log')}' is also that of artifact o,"
+    assert_failure(step.run().result.containers["wait"], 64, text)
+    assert names(step) == ["o"]
+    assert lab.get(step.key("main.log")) == b"mine\n"
+
+
+def test_one_key_of_which_one_is_there(lab: Lab) -> None:
+    artifacts = [
+        artifact("failure", "/tmp/failure", "one/key", archive=NONE, optional=True),
+        artifact("success", "/tmp/success", "one/key", archive=NONE, optional=True),
+    ]
+    step = Step(lab, "echo fine >/tmp/success", artifacts=artifacts)
+    assert_ok(step.run())
+    assert names(step) == ["success"]
+    assert lab.get("one/key") == b"fine\n"
+
+
+def test_directories_below_one_key(lab: Lab) -> None:
+    artifacts = [
+        artifact("x", "/tmp/x", "site", archive=NONE),
+        artifact("y", "/tmp/y", "site", archive=NONE),
+    ]
+    step = Step(lab, "mkdir /tmp/x /tmp/y; echo 1 >/tmp/x/1; echo 2 >/tmp/y/2", artifacts=artifacts)
+    run = step.run()
+    assert_ok(run)
+    assert names(step) == ["x", "y"]
+    assert lab.get("site/1") == b"1\n" and lab.get("site/2") == b"2\n"
+    log = run.result.containers["wait"].log
+    assert "are stored below one key" in log and "otherName=y" in log
