@@ -31,6 +31,7 @@ struct kube_call {
 	char **headers; /* NULL terminated; hold secrets */
 	struct http_transfer *transfer;
 	struct event_timer timer;
+	const char *ca_pem; /* it was sent with; the configuration's */
 	bool is_repeated; /* with a fresh token, or a fresh CA */
 };
 
@@ -166,7 +167,10 @@ static bool is_worth_repeating(const struct kube_call *call, const struct kube_s
 		return false;
 	if (status->http == 401)
 		return config->token_path;
-	return status->http == 0 && err->code == -EPROTO && kube_config_refresh_ca(config);
+	if (status->http != 0 || err->code != -EPROTO)
+		return false;
+	/* Another call may have come upon it meanwhile. */
+	return kube_config_refresh_ca(config) || config->ca_pem != call->ca_pem;
 }
 
 static void on_response(struct http_transfer *transfer, const struct http_response *response,
@@ -222,14 +226,12 @@ static size_t size_of(const char *s)
 
 static int send_request(struct kube_call *call, bool is_fresh_wanted, struct error *err)
 {
-	const struct kube_config *config = call->client->config;
+	struct kube_config *config = call->client->config;
 	struct http_request request = {
 		.method = call->method,
 		.url = call->url,
 		.body = { .data = call->body, .size = call->size },
 		.tls = {
-			.ca_pem = config->ca_pem,
-			.ca_pem_size = size_of(config->ca_pem),
 			.server_name = config->tls_server_name,
 			.client_cert_pem = config->client_cert_pem,
 			.client_cert_pem_size = size_of(config->client_cert_pem),
@@ -241,6 +243,9 @@ static int send_request(struct kube_call *call, bool is_fresh_wanted, struct err
 		.body_max = call->text ? call->text->max : KUBE_ANSWER_BYTES_MAX,
 	};
 
+	kube_config_follow_ca(config);
+	request.tls.ca_pem = call->ca_pem = config->ca_pem;
+	request.tls.ca_pem_size = size_of(config->ca_pem);
 	if (make_headers(call, is_fresh_wanted) < 0)
 		return error_set(err, -ENOMEM, "%s %s: out of memory", call->method, call->url);
 	request.headers = (const char *const *)call->headers;

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 
 static bool is_given(const char *s)
 {
@@ -40,12 +41,36 @@ static void trim(char *s)
 	s[size - start] = '\0';
 }
 
+/* Taken before the file is read: what comes between the two is seen the next time. A file that is
+ * gone for now is no new one. */
+static bool has_changed(const char *path, struct kube_file_mark *mark)
+{
+	struct kube_file_mark now;
+	struct stat st;
+
+	if (stat(path, &st) < 0)
+		return false;
+	now = (struct kube_file_mark){ .device = st.st_dev,
+				       .inode = st.st_ino,
+				       .size_bytes = st.st_size,
+				       .changed_s = st.st_ctim.tv_sec,
+				       .changed_ns = st.st_ctim.tv_nsec };
+	if (now.device == mark->device && now.inode == mark->inode &&
+	    now.size_bytes == mark->size_bytes && now.changed_s == mark->changed_s &&
+	    now.changed_ns == mark->changed_ns)
+		return false;
+	*mark = now;
+	return true;
+}
+
 static int read_token(struct kube_config *config, struct error *err)
 {
 	char *token = NULL;
-	int r = kubeconfig_read_text("token file", config->token_path, KUBE_TOKEN_BYTES_MAX, &token,
-				     err);
+	int r;
 
+	has_changed(config->token_path, &config->token_mark);
+	r = kubeconfig_read_text("token file", config->token_path, KUBE_TOKEN_BYTES_MAX, &token,
+				 err);
 	if (r < 0)
 		return r;
 	trim(token);
@@ -64,7 +89,8 @@ const char *kube_config_token(struct kube_config *config, bool is_fresh_wanted)
 
 	if (!config->token_path)
 		return config->token;
-	if (!is_fresh_wanted && now - config->token_read_ms < KUBE_TOKEN_AGE_MAX_MS)
+	if (!is_fresh_wanted && now - config->token_read_ms < KUBE_TOKEN_AGE_MAX_MS &&
+	    !has_changed(config->token_path, &config->token_mark))
 		return config->token;
 	/* After a failed read the next one is due in the same time: what is held may work. */
 	read_token(config, NULL);
@@ -92,8 +118,10 @@ bool kube_config_refresh_ca(struct kube_config *config)
 {
 	_cleanup_free_ char *pem = NULL;
 
-	if (!config->ca_path ||
-	    kubeconfig_read_text("service account CA", config->ca_path, KUBE_CONFIG_BYTES_MAX, &pem,
+	if (!config->ca_path)
+		return false;
+	has_changed(config->ca_path, &config->ca_mark);
+	if (kubeconfig_read_text("service account CA", config->ca_path, KUBE_CONFIG_BYTES_MAX, &pem,
 				 NULL) < 0 ||
 	    kubeconfig_check_pem(config->ca_path, pem, "CERTIFICATE", NULL) < 0)
 		return false;
@@ -101,6 +129,12 @@ bool kube_config_refresh_ca(struct kube_config *config)
 		return false;
 	config->ca_pem = TAKE_PTR(pem);
 	return true;
+}
+
+void kube_config_follow_ca(struct kube_config *config)
+{
+	if (config->ca_path && has_changed(config->ca_path, &config->ca_mark))
+		kube_config_refresh_ca(config);
 }
 
 /* --- the pod's service account ---------------------------------------------------------- */
@@ -121,6 +155,7 @@ static int take_service_account_ca(const struct kube_options *options, struct ku
 
 	if (!path)
 		return no_memory(err);
+	has_changed(path, &config->ca_mark);
 	r = kubeconfig_read_text("service account CA", path, KUBE_CONFIG_BYTES_MAX, &config->ca_pem,
 				 &config->ca_error);
 	if (r == 0)

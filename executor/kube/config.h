@@ -38,6 +38,12 @@ struct kube_options {
 	const char *service_account_directory; /* NULL = KUBE_SERVICE_ACCOUNT_DIRECTORY */
 };
 
+/* What tells a file from what it was, through all links: a kubelet swaps the link to a directory. */
+struct kube_file_mark {
+	uint64_t device, inode;
+	int64_t size_bytes, changed_s, changed_ns;
+};
+
 /* Text that is wiped when it is freed. */
 struct kube_config {
 	char *server; /* "https://10.0.0.1:443", no slash at the end */
@@ -50,6 +56,7 @@ struct kube_config {
 	char *client_cert_pem, *client_key_pem; /* both or neither */
 	char *token, *token_path; /* with a path the token is read again now and then */
 	int64_t token_read_ms;
+	struct kube_file_mark token_mark, ca_mark; /* of what was read last */
 	char *username, *password;
 	char *as, *as_uid, **as_groups;
 	int64_t request_timeout_ms; /* 0 = none */
@@ -66,14 +73,17 @@ int kube_config_load(const struct kube_options *options, struct kube_config *ret
 		     struct error *err);
 void kube_config_done(struct kube_config *config);
 
-/* The token to send, or NULL if there is none. Reads token_path again when what is held is older
- * than KUBE_TOKEN_AGE_MAX_MS or is_fresh_wanted; the old one stays if that fails. Lent until the
- * next call. */
+/* The token to send, or NULL if there is none. Reads token_path again when it is another file than it
+ * was, when what is held is older than KUBE_TOKEN_AGE_MAX_MS, or is_fresh_wanted; the old one stays if
+ * that fails. Lent until the next call. */
 const char *kube_config_token(struct kube_config *config, bool is_fresh_wanted);
 
 /* Reads ca_path again. True if it holds another CA than before: ca_pem is that one now, and what was
  * lent of the old one stays valid. */
 bool kube_config_refresh_ca(struct kube_config *config);
+
+/* The same, if ca_path is another file than it was: before each request, at the cost of a stat(). */
+void kube_config_follow_ca(struct kube_config *config);
 
 /* True if `s` may stand in a header line: no control characters (RFC 9110, 5.5). */
 bool kube_config_is_header_safe(const char *s);

@@ -257,11 +257,11 @@ static void refuse(struct saving_item *item, const struct saving_item *other)
 	char name[STAGE_LOG_NAME_MAX], other_name[STAGE_LOG_NAME_MAX];
 	int r = describe(item, &place, NULL);
 
-	error_set(&item->error, -EEXIST,
-		  "artifact %s failed to save: its key '%.500s' is also that of artifact %s, which it "
-		  "would replace; give one of them a key of its own",
-		  name_of(item, name), r < 0 ? "" : location_key(place),
-		  name_of(other, other_name));
+	error_set(
+		&item->error, -EEXIST,
+		"artifact %s failed to save: its key '%.500s' is also that of artifact %s, which it "
+		"would replace; give one of them a key of its own",
+		name_of(item, name), r < 0 ? "" : location_key(place), name_of(other, other_name));
 	settle(item, -EEXIST);
 }
 

@@ -353,7 +353,7 @@ def test_a_wrong_token(lab: Lab) -> None:
 
 
 def test_a_token_that_rotates(lab: Lab, tmp_path) -> None:
-    """The file is replaced while main runs: the later calls use the new one."""
+    """The file is replaced while main runs: the later calls use the new one, and none tries the old."""
     step = Step(lab, "printf v >/tmp/p; sleep 1", parameters=[parameter("p", "/tmp/p")])
     with step.runner(volumes_dir=str(tmp_path)) as runner:
         runner.start()
@@ -373,6 +373,7 @@ def test_a_token_that_rotates(lab: Lab, tmp_path) -> None:
         result = runner.wait(30)
     assert result.containers["wait"].exit_code == 0, result.containers["wait"].log
     assert_reported(step)
+    assert 401 not in [status for _, status in api_calls(lab)]
 
 
 def test_an_outage_of_the_api(lab: Lab) -> None:

@@ -260,6 +260,11 @@ class ApiServer(Server):
         return self._front.cert.ca
 
     @property
+    def refused_handshakes(self) -> int:
+        """How many clients did not trust the server, or it them, since it was resumed."""
+        return self._front.refused
+
+    @property
     def faults(self) -> FaultTable:
         return self._proxy.faults
 

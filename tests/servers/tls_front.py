@@ -41,6 +41,7 @@ class _Tls(SocketServer):
         self._upstream = upstream
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
+        self.refused = 0  # handshakes that one of the two sides broke off
         super().__init__(host, port)
 
     def stop(self) -> None:
@@ -56,8 +57,11 @@ class _Tls(SocketServer):
                     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                     sock.setblocking(False)
                 _pump(tls, plain)
+        except ssl.SSLError:
+            with self._lock:
+                self.refused += 1
         except OSError:
-            pass  # a peer that went away or does not trust us, or stop()
+            pass  # a peer that went away, or stop()
 
     @abstractmethod
     def _ends(self, client: socket.socket) -> AbstractContextManager[Ends]:

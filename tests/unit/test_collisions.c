@@ -71,8 +71,8 @@ static void test_keys(void **state)
 	check(OUTPUT("x", "/v/a/f", "\"mode\":1") "," OUTPUT("y", "/v/b/f", "\"mode\":1"), SIZE_MAX,
 	      "0 1 2");
 	check(OUTPUT("x", "/v/a/f", NONE) "," OUTPUT("y", "/v/b/f", NONE), SIZE_MAX, "0 0 2");
-	check(OUTPUT("x", "/v/a/f", NONE) "," OUTPUT("y", "/v/b/f", NONE) "," OUTPUT(
-		      "z", "/v/c/f", NONE),
+	check(OUTPUT("x", "/v/a/f", NONE) "," OUTPUT("y", "/v/b/f", NONE) "," OUTPUT("z", "/v/c/f",
+										     NONE),
 	      SIZE_MAX, "0 0 0 3");
 	/* Keys of their own, also against default ones and that of a log. */
 	check(OUTPUT("x", "/v/a/f", KEY("k")) "," OUTPUT("y", "/v/b/f", KEY("l")), SIZE_MAX,

@@ -117,14 +117,16 @@ static void test_401_reads_the_token_again_once(void **state)
 		UNAUTHORIZED, { .kind = API_WORKS }, UNAUTHORIZED, UNAUTHORIZED
 	};
 	char path[] = "/tmp/test_kube_client.XXXXXX";
-	struct fixture f = { .config = { .token = strdup("old"),
-					 .token_path = strdup(path),
-					 .token_read_ms = clock_now_ms() } };
+	struct fixture f = { .config = { .token_path = strdup(path) } };
 	struct error err = ERROR_NONE;
 
 	(void)state;
 	close(mkstemp(f.config.token_path));
 	assert_int_equal(file_replace(f.config.token_path, "new\n", 4, 0600, &err), 0);
+	/* A change that does not show. */
+	assert_string_equal(kube_config_token(&f.config, true), "new");
+	free(f.config.token);
+	f.config.token = strdup("old");
 	begin(&f, faults, 4);
 	assert_int_equal(post(&f, NULL, &err), 0);
 	assert_int_equal(post(&f, NULL, &err), -EACCES);

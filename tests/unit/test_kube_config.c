@@ -3,6 +3,7 @@
 #include "executor/base/path.h"
 #include "executor/http/digest.h"
 #include "executor/kube/config.h"
+#include "executor/kube/kubeconfig.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -12,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -154,14 +156,68 @@ static void test_token_is_read_again(void **state)
 
 	make_service_account(f);
 	load(f);
-	write_file(f, "token", "tok-2");
 	assert_string_equal(kube_config_token(&f->config, false), "tok-1");
-	f->config.token_read_ms -= KUBE_TOKEN_AGE_MAX_MS;
+	/* At once if it is another file; a file that is none, or is gone, leaves what is held. */
+	write_file(f, "token", "tok-2");
+	assert_string_equal(kube_config_token(&f->config, false), "tok-2");
+	write_file(f, "token", "");
 	assert_string_equal(kube_config_token(&f->config, false), "tok-2");
 	write_file(f, "token", "tok-3");
-	assert_string_equal(kube_config_token(&f->config, true), "tok-3");
+	assert_string_equal(kube_config_token(&f->config, false), "tok-3");
 	unlink(in(f, "token"));
+	assert_string_equal(kube_config_token(&f->config, false), "tok-3");
 	assert_string_equal(kube_config_token(&f->config, true), "tok-3");
+	write_file(f, "token", "tok-4");
+	assert_string_equal(kube_config_token(&f->config, true), "tok-4");
+}
+
+/* One whose change does not show is read again when it is old, and when a fresh one is wanted. */
+static void test_token_is_read_again_without_a_sign(void **state)
+{
+	struct fixture *f = *state;
+
+	make_service_account(f);
+	load(f);
+	free(f->config.token);
+	f->config.token = strdup("held");
+	assert_string_equal(kube_config_token(&f->config, false), "held");
+	f->config.token_read_ms -= KUBE_TOKEN_AGE_MAX_MS - 10000;
+	assert_string_equal(kube_config_token(&f->config, false), "held");
+	f->config.token_read_ms -= 10000;
+	assert_string_equal(kube_config_token(&f->config, false), "tok-1");
+	free(f->config.token);
+	f->config.token = strdup("held");
+	assert_string_equal(kube_config_token(&f->config, true), "tok-1");
+}
+
+/* As a kubelet renews them: files in a directory behind a link, which is replaced. */
+static void test_both_behind_a_link(void **state)
+{
+	struct fixture *f = *state;
+	const char *lent;
+	char link[256];
+
+	setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1", 1);
+	setenv("KUBERNETES_SERVICE_PORT", "443", 1);
+	write_file(f, "..1/token", "tok-1");
+	write_file(f, "..1/ca.crt", PEM);
+	write_file(f, "..2/token", "tok-2");
+	write_file(f, "..2/ca.crt", "# new\n" PEM);
+	assert_int_equal(symlink("..1", in(f, "..data")), 0);
+	assert_int_equal(symlink("..data/token", in(f, "token")), 0);
+	assert_int_equal(symlink("..data/ca.crt", in(f, "ca.crt")), 0);
+	load(f);
+	lent = f->config.ca_pem;
+	kube_config_follow_ca(&f->config);
+	assert_ptr_equal(f->config.ca_pem, lent);
+	assert_string_equal(kube_config_token(&f->config, false), "tok-1");
+	snprintf(link, sizeof(link), "%s", in(f, "..link"));
+	assert_int_equal(symlink("..2", link), 0);
+	assert_int_equal(rename(link, in(f, "..data")), 0);
+	assert_string_equal(kube_config_token(&f->config, false), "tok-2");
+	kube_config_follow_ca(&f->config);
+	assert_string_equal(f->config.ca_pem, "# new\n" PEM);
+	assert_string_equal(lent, PEM);
 }
 
 static void test_ca_is_read_again(void **state)
@@ -186,6 +242,16 @@ static void test_ca_is_read_again(void **state)
 	assert_string_equal(f->config.ca_pem, "# new\n" PEM);
 	write_file(f, "ca.crt", PEM);
 	assert_true(kube_config_refresh_ca(&f->config));
+	assert_string_equal(f->config.ca_pem, PEM);
+	/* Only what is another file is looked at before each request. */
+	kubeconfig_set(&f->config.ca_pem, "held");
+	kube_config_follow_ca(&f->config);
+	assert_string_equal(f->config.ca_pem, "held");
+	write_file(f, "ca.crt", "half a certif");
+	kube_config_follow_ca(&f->config);
+	assert_string_equal(f->config.ca_pem, "held");
+	write_file(f, "ca.crt", PEM);
+	kube_config_follow_ca(&f->config);
 	assert_string_equal(f->config.ca_pem, PEM);
 }
 
@@ -464,14 +530,24 @@ static void test_base64(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		test(test_service_account),     test(test_service_account_over_ipv6),
-		test(test_nothing_at_all),      test(test_missing_ca_means_the_systems),
-		test(test_token_is_read_again), test(test_ca_is_read_again),
-		test(test_namespace_order),     test(test_kubeconfig),
-		test(test_relative_files),      test(test_list_of_files),
-		test(test_options_win),         test(test_server_alone_is_enough),
-		test(test_bad_options),         test(test_bad_kubeconfigs),
-		test(test_large_kubeconfig),    cmocka_unit_test(test_base64),
+		test(test_service_account),
+		test(test_service_account_over_ipv6),
+		test(test_nothing_at_all),
+		test(test_missing_ca_means_the_systems),
+		test(test_token_is_read_again),
+		test(test_ca_is_read_again),
+		test(test_token_is_read_again_without_a_sign),
+		test(test_both_behind_a_link),
+		test(test_namespace_order),
+		test(test_kubeconfig),
+		test(test_relative_files),
+		test(test_list_of_files),
+		test(test_options_win),
+		test(test_server_alone_is_enough),
+		test(test_bad_options),
+		test(test_bad_kubeconfigs),
+		test(test_large_kubeconfig),
+		cmocka_unit_test(test_base64),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

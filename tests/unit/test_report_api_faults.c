@@ -241,7 +241,7 @@ static void test_random_faults(void **state)
 	}
 }
 
-/* The token ends while a request is on its way. */
+/* The old token has ended: it is not even tried. */
 static void test_rotated_token(void **state)
 {
 	struct fixture *f = *state;
@@ -252,8 +252,9 @@ static void test_rotated_token(void **state)
 	report(f);
 	check_history(f);
 	requests = admin(f, "GET", "/requests", "");
-	assert_int_equal(json_get_int(json_at(requests, 0), "status", 0), 401);
-	assert_int_equal(json_get_int(json_at(requests, 1), "status", 0), 201);
+	assert_int_equal(json_get_int(json_at(requests, 0), "status", 0), 201);
+	for (size_t i = 0; i < json_length(requests); i++)
+		assert_int_not_equal(json_get_int(json_at(requests, i), "status", 0), 401);
 }
 
 static void test_wrong_authority(void **state)
