@@ -423,6 +423,65 @@ def spans() -> Iterator[tuple[str, bytes]]:
     yield "null-members", b'{"a":null,"b":[null,{"c":null}],"a":1,"b":null}'
 
 
+def varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def field(number: int, value: int | bytes) -> bytes:
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    return varint(number << 3 | 2) + varint(len(value)) + value
+
+
+def framed(message: bytes) -> bytes:
+    return b"f\0" + len(message).to_bytes(4, "big") + message
+
+
+def plugins() -> Iterator[tuple[str, bytes]]:
+    """For fuzz_plugin.c: answers as plugins send them, requests as they get them, artifacts."""
+    refused = field(1, 0) + field(2, b"the bucket is gone\n")
+    place = field(1, b"p") + field(2, b"bucket: b") + field(3, 300) + field(4, b"wf/pod/a.tgz")
+    artifact = field(1, b"a") + field(2, b"/tmp/a") + field(3, 0o644) + field(5, place) + field(6, 1)
+    messages = {
+        "success": field(1, 1),
+        "refused": refused,
+        "empty": b"",
+        "load-request": field(1, artifact) + field(2, b"/argo/inputs/artifacts/a"),
+        "save-request": field(1, b"/tmp/argo/a") + field(2, artifact),
+        "delete-request": field(1, artifact),
+        "negative": field(1, (1 << 64) - 1),
+        "more-than-64-bits": varint(8) + b"\x80" * 10 + b"\x01",
+        "fixed": b"\x21" + bytes(8) + b"\x35" + bytes(4) + field(1, 1),
+        "fixed-cut": b"\x21" + bytes(7),
+        "group": b"\x0b\x0c",
+        "no-type": b"\x0e",
+        "field-0": b"\x02\x00",
+        "large-number": field((1 << 29) - 1, 1) + field(1 << 29, 1),
+        "longer-than-it-is": varint(18) + varint(1 << 40) + b"n",
+        "long-text": field(2, b"\xc3\xbc" * 1500),
+        "unknown": field(7, b"new") + field(1, 1) + field(9, 5),
+    }
+    for name, message in messages.items():
+        yield name, b"m" + message
+        yield f"{name}-framed", framed(message)
+    yield "frame-cut", framed(refused)[:-1]
+    yield "frame-long", framed(refused) + b"x"
+    yield "frame-short", b"f\0\0"
+    yield "frame-compressed", b"f\1" + framed(refused)[2:]
+    for name, text in {"escaped": b"no%20such%0akey", "odd": b"100%, %zz%4", "high": b"%C3%bc%00x"}.items():
+        yield f"text-{name}", b"t" + text
+    members = {"name": "a", "path": "/tmp/a", "mode": 420, "from": "f", "optional": True, "subPath": "s"}
+    members |= {"recurseMode": True, "fromExpression": "e", "deleted": False, "archive": {"none": {}}}
+    plugin = {"name": "p", "configuration": "c", "connectionTimeoutSeconds": 5, "key": "k\u00fc\u0000"}
+    for name, value in {"whole": members | {"plugin": plugin}, "bare": {}, "no-plugin": members}.items():
+        yield f"artifact-{name}", b"j" + json.dumps(value).encode()
+    yield "artifact-odd", b'j{"name":5,"mode":-1,"plugin":[],"optional":"x"}'
+
+
 SEEDS = {
     "archive": archives,
     "zip": zips,
@@ -437,6 +496,7 @@ SEEDS = {
     "keys": keys,
     "headers": headers,
     "offers": offers,
+    "plugin": plugins,
 }
 
 

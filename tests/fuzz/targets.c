@@ -20,6 +20,7 @@ const struct fuzz_target fuzz_targets[] = {
 	{ "kube_status", fuzz_kube_status },
 	{ "kubeconfig", fuzz_kubeconfig },
 	{ "offers", fuzz_offers },
+	{ "plugin", fuzz_plugin },
 	{ "s3_xml", fuzz_s3_xml },
 	{ "span", fuzz_span },
 	{ "template", fuzz_template },

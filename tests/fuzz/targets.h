@@ -20,6 +20,7 @@ void fuzz_keys(const char *data, size_t size);
 void fuzz_kube_status(const char *data, size_t size);
 void fuzz_kubeconfig(const char *data, size_t size);
 void fuzz_offers(const char *data, size_t size);
+void fuzz_plugin(const char *data, size_t size);
 void fuzz_s3_xml(const char *data, size_t size);
 void fuzz_span(const char *data, size_t size);
 void fuzz_template(const char *data, size_t size);
