@@ -446,17 +446,40 @@ static void explain(const struct task_result *result, const struct kube_status *
 			     result->identity.namespace);
 }
 
+/* Success is the object as it is now. Whoever says it with anything else has not carried anything out, as
+ * far as anybody can know. */
+static int check_object(const struct task_result *result, struct json_object *object,
+			struct error *err)
+{
+	const char *name = json_get_string(json_get(object, "metadata"), "name", "");
+
+	/* As with a body that has been cut. */
+	if (!object)
+		return error_set_class(err, -EBADMSG, ERROR_TRANSIENT,
+				       "task result %s: the answer is empty",
+				       result->identity.node_id);
+	if (strcmp(name, result->identity.node_id) != 0)
+		return error_set(err, -EPROTO,
+				 "task result %s: the answer is not that object: is that a "
+				 "Kubernetes API server?",
+				 result->identity.node_id);
+	return 0;
+}
+
 static void on_answer(struct kube_call *call, struct json_object *object,
 		      const struct kube_status *status, const struct error *error, void *context)
 {
 	struct task_result *result = context;
 	struct error err = *error;
 	int64_t retry_after_ms = status->retry_after_ms;
+	bool is_outcome_unknown = status->is_outcome_unknown;
 
+	if (err.code == 0)
+		is_outcome_unknown = check_object(result, object, &err) < 0;
 	if (err.code == 0) {
 		on_success(result, object);
 	} else if (error_is_retryable(&err)) {
-		if (status->is_outcome_unknown)
+		if (is_outcome_unknown)
 			doubt(result);
 		result->failures++;
 		result->last_error = err;
@@ -469,7 +492,7 @@ static void on_answer(struct kube_call *call, struct json_object *object,
 		}
 	} else {
 		explain(result, status, &err);
-		if (status->is_outcome_unknown)
+		if (is_outcome_unknown)
 			forget_version(result);
 		fail_request(result, &err);
 		result->failures = result->detours = 0;

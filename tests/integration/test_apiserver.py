@@ -39,6 +39,7 @@ DATABASE = [
     "etcdserver: request timed out",
     "etcdserver: too many requests",
 ]
+MIB = 1 << 20
 # Main waits for its test.
 HELD = "echo ready; while [ ! -e /tmp/go ]; do sleep 0.02; done; "
 
@@ -363,18 +364,27 @@ NO_ANSWERS = {
     "redirect": ({"status": 302, "headers": {"Location": "https://elsewhere/"}}, "redirected (302) to"),
     "huge": ({"status": 200, "body": '"' + "x" * 100_000_000 + '"', "headers": JSON}, "longer than"),
     "huge-refusal": ({"status": 422, "body": "x" * 100_000_000}, "HTTP status 422"),
+    "text": ({"status": 200, "body": "{}", "headers": {"Content-Type": "text/plain"}}, "not JSON"),
+    "array": ({"status": 200, "body": "[]", "headers": JSON}, "the answer is not that object"),
+    "another": (
+        {"status": 200, "body": '{"metadata": {"name": "x", "resourceVersion": "1"}}', "headers": JSON},
+        "the answer is not that object",
+    ),
 }
+ANSWER_MEMORY_MAX = 48 * MIB
 
 
+@pytest.mark.parametrize("verb", ["POST", "PATCH"])
 @pytest.mark.parametrize("answer", NO_ANSWERS)
-def test_not_an_answer(lab: Lab, api: ApiServer, answer: str) -> None:
+def test_not_an_answer(lab: Lab, api: ApiServer, answer: str, verb: str) -> None:
     """Something else answers there, once: it is said, and the rest is told the API server."""
     action, text = NO_ANSWERS[answer]
-    api.faults.add(verb="PATCH", nth=1, count=1, action={"kind": "status", **action})
+    api.faults.add(verb=verb, nth=1, count=1, action={"kind": "status", **action})
     step = reporting(lab)
-    run = step.run()
-    assert_failure(run.result.containers["wait"], 64, text)
+    container = step.run().result.containers["wait"]
+    assert_failure(container, 64, text)
     assert label_of(step.history()[-1]) == "true"
+    assert (container.max_rss or 0) < ANSWER_MEMORY_MAX
 
 
 def test_not_json(lab: Lab, api: ApiServer) -> None:

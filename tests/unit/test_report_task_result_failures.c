@@ -105,6 +105,33 @@ static void test_missing_definition_is_permanent(void **state)
 	fixture_end(&f);
 }
 
+/* Success that is not the object has stored nothing; that of no words at all may have. */
+static void test_success_of_a_stranger(void **state)
+{
+	static const char *const bodies[] = { "[]", "{}", "{\"metadata\":{\"name\":\"node-2\"}}" };
+	struct fixture f;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
+		begin(&f, { .kind = API_WORKS },
+		      { .kind = API_ANSWERS, .status = 200, .body = bodies[i] });
+		task_result_want_placeholder(f.result);
+		fixture_set_outputs(&f, "{\"result\":\"a\"}");
+		task_result_finalize(f.result);
+		fixture_settle_badly(&f, "node-1: the answer is not that object: is that a "
+					 "Kubernetes API server?");
+		expect(&f, CREATED "}", PATCH_OUTPUTS("1", "a"), LEARNED, PATCH_FINAL("1"));
+		fixture_end(&f);
+	}
+	begin(&f, { .kind = API_WORKS }, { .kind = API_ANSWERS, .status = 200, .body = "" });
+	task_result_want_placeholder(f.result);
+	fixture_set_outputs(&f, "{\"result\":\"a\"}");
+	fixture_settle(&f);
+	expect(&f, CREATED "}", PATCH_OUTPUTS("1", "a"), LEARNED, PATCH_OUTPUTS("1", "a"));
+	fixture_expect_object(&f, "{\"result\":\"a\"}", "false");
+	fixture_end(&f);
+}
+
 static void test_outage_is_outlived_and_logged_once(void **state)
 {
 	static const struct api_fault out = { .kind = API_ANSWERS,
@@ -209,6 +236,7 @@ int main(void)
 		cmocka_unit_test(test_label_is_set_though_outputs_are_invalid),
 		cmocka_unit_test(test_newer_outputs_are_tried_after_a_refusal),
 		cmocka_unit_test(test_missing_definition_is_permanent),
+		cmocka_unit_test(test_success_of_a_stranger),
 		cmocka_unit_test(test_outage_is_outlived_and_logged_once),
 		cmocka_unit_test(test_deadline_ends_it),
 		cmocka_unit_test(test_deadline_shortens_a_pause),
