@@ -232,6 +232,36 @@ static int check_unique(struct json_object *list, const char *direction, const c
 	return 0;
 }
 
+#define ALPHANUMERIC "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+
+/* A name that the custom resource definitions do not allow would make the API server refuse the whole
+ * report. The controller refuses it too. */
+static int check_characters(struct json_object *list, const char *kind, const char *characters,
+			    struct error *err)
+{
+	for (size_t i = 0; i < json_length(list); i++) {
+		const char *name = json_get_string(json_at(list, i), "name", "");
+
+		if (!*name || name[strspn(name, characters)])
+			return error_set(
+				err, -EINVAL,
+				"field outputs.%s[%zu].name: \"%.100s\" cannot be reported: "
+				"letters, digits and %s only",
+				kind, i, name, characters + strlen(ALPHANUMERIC));
+	}
+	return 0;
+}
+
+static int check_reportable(struct json_object *template, struct error *err)
+{
+	int r = check_characters(json_find(template, "outputs", "artifacts", NULL), "artifacts",
+				 ALPHANUMERIC "-_{}.", err);
+
+	return r < 0 ? r :
+		       check_characters(json_find(template, "outputs", "parameters", NULL),
+					"parameters", ALPHANUMERIC "-_", err);
+}
+
 /* inputs or outputs. */
 static int check_direction(struct json_object *template, const char *direction, struct error *err)
 {
@@ -315,6 +345,8 @@ int template_check(struct json_object *template, struct error *err)
 		r = check_direction(template, "inputs", err);
 	if (r == 0)
 		r = check_direction(template, "outputs", err);
+	if (r == 0)
+		r = check_reportable(template, err);
 	if (r == 0)
 		r = check_place(json_get(template, "archiveLocation"), "archiveLocation", err);
 	for (size_t i = 0; r == 0 && i < sizeof(holders) / sizeof(holders[0]); i++)

@@ -109,6 +109,15 @@ TEMPLATES = {
         '{"outputs": {"artifacts": [{"name": "x/y", "path": "/a"}]}, "container": {}}',
         'name: "x/y" is not a usable name',
     ),
+    "output-name-space": (
+        '{"outputs": {"artifacts": [{"name": "x y", "path": "/a"}]}, "container": {}}',
+        'outputs.artifacts[0].name: "x y" cannot be reported',
+    ),
+    "parameter-name-dot": (
+        '{"outputs": {"parameters": [{"name": "p.q", "valueFrom": {"path": "/a"}}]},'
+        ' "container": {}}',
+        'outputs.parameters[0].name: "p.q" cannot be reported',
+    ),
     "member-name": (
         '{"containerSet": {"containers": [{"name": "../x"}]}}',
         'containerSet.containers[0].name: "../x" is no DNS label',

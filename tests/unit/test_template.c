@@ -164,6 +164,15 @@ static void test_wrong_kinds_are_named(void **state)
 		  "t: field outputs.artifacts: the name \"a\" is not unique" },
 		{ "{\"inputs\":{\"parameters\":[{\"name\":\"p\"},{\"name\":\"p\"}]}}",
 		  "t: field inputs.parameters: the name \"p\" is not unique" },
+		{ "{\"outputs\":{\"artifacts\":[{\"name\":\"a.{}_-9\"},{\"name\":\"a b\"}]}}",
+		  "t: field outputs.artifacts[1].name: \"a b\" cannot be reported: letters, digits "
+		  "and -_{}. only" },
+		{ "{\"outputs\":{\"parameters\":[{\"name\":\"p.q\"}]}}",
+		  "t: field outputs.parameters[0].name: \"p.q\" cannot be reported: letters, digits "
+		  "and -_ only" },
+		{ "{\"outputs\":{\"parameters\":[{\"name\":\"\"}]}}",
+		  "t: field outputs.parameters[0].name: \"\" cannot be reported: letters, digits "
+		  "and -_ only" },
 		{ "{\"inputs\":{\"artifacts\":[{\"name\":\"a\",\"oss\":{\"key\":\"k\"},"
 		  "\"s3\":{\"key\":\"k\"}}]}}",
 		  "t: artifact a: field inputs.artifacts[0]: two locations, s3 and oss; there can be "
