@@ -143,10 +143,10 @@ def test_json_lines() -> None:
 
 @in_room
 def test_text_lines() -> None:
-    write_template(outputs={"parameters": [{"name": "a b", "valueFrom": {"path": "/none"}}]})
+    write_template(outputs={"parameters": [{"name": "p", "valueFrom": {"path": "/no ne"}}]})
     line = run("true").stderr.decode().splitlines()[-1]
     assert line.startswith("time=") and " level=WARN msg=" in line
-    assert ' name="a b" path=/none' in line and line.endswith(" argo=true")
+    assert ' name=p path="/no ne"' in line and line.endswith(" argo=true")
 
 
 # --- help and mistakes --------------------------------------------------------------------

@@ -111,9 +111,9 @@ int message_judge_response(const struct buffer *response, struct error *err)
 		return error_set(err, r, "the answer is malformed");
 	if (is_success)
 		return 0;
+	text.size =
+		strnlen(text.data, text.size < ERROR_MESSAGE_MAX ? text.size : ERROR_MESSAGE_MAX);
 	if (text.size == 0)
 		return error_set(err, -EREMOTEIO, "no reason was given");
-	if (text.size > ERROR_MESSAGE_MAX)
-		text.size = ERROR_MESSAGE_MAX;
 	return error_set(err, -EREMOTEIO, "%.*s", (int)text.size, text.data);
 }
