@@ -53,7 +53,9 @@ static enum presence look(const struct saving *saving, const struct saving_item 
 	}
 	if (r == -ENOENT)
 		return ABSENT;
-	return r == 0 && source.is_directory && item->artifact->archive == ARCHIVE_NONE ?
+	/* Whoever shares /var/run/argo may have put a directory in the place of a log. */
+	return r == 0 && source.is_directory && item->artifact &&
+			       item->artifact->archive == ARCHIVE_NONE ?
 		       DIRECTORY :
 		       FILE_OR_UNKNOWN;
 }

@@ -7,6 +7,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -30,7 +32,8 @@ static const struct stage *begin(const char *artifacts)
 	stage_fixture_put("volumes/v/a/f", "1");
 	stage_fixture_put("volumes/v/b/f", "2");
 	stage_fixture_put("volumes/v/c/f", "3");
-	stage_fixture_put("run/ctr/main/combined", "log");
+	if (access(scratch_path("run/ctr/main/combined"), F_OK) < 0)
+		stage_fixture_put("run/ctr/main/combined", "log");
 	return stage_fixture_begin(text);
 }
 
@@ -146,6 +149,15 @@ static void test_what_harms_nobody(void **state)
 	      SIZE_MAX, "0 0 2");
 }
 
+/* What should be a file, and was replaced. */
+static void test_a_directory_for_a_log(void **state)
+{
+	(void)state;
+	assert_int_equal(unlink(scratch_path("run/ctr/main/combined")), 0);
+	assert_int_equal(mkdir(scratch_path("run/ctr/main/combined"), 0755), 0);
+	check(OUTPUT("x", "/v/a/f", KEY("wf/pod/main.log")), SIZE_MAX, "0 0");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -153,6 +165,7 @@ int main(void)
 		cmocka_unit_test(test_places),
 		cmocka_unit_test(test_who_comes_first),
 		cmocka_unit_test(test_what_harms_nobody),
+		cmocka_unit_test(test_a_directory_for_a_log),
 	};
 
 	return cmocka_run_group_tests(tests, stage_fixture_set_up, scratch_tear_down);
