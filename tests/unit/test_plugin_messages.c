@@ -115,6 +115,8 @@ static void test_responses(void **state)
 	assert_string_equal(err.message, "no reason was given");
 	assert_int_equal(JUDGE("\x12\x03\0no", &err), -EREMOTEIO);
 	assert_string_equal(err.message, "no reason was given");
+	assert_int_equal(JUDGE("\x12\x03\xe4\x97\0", &err), -EREMOTEIO);
+	assert_string_equal(err.message, "no reason was given");
 	assert_int_equal(JUDGE("\x12\x05no\n\xff!", &err), -EREMOTEIO);
 	assert_string_equal(err.message, "no ?!");
 	assert_int_equal(err.class, ERROR_PERMANENT);

@@ -111,9 +111,11 @@ int message_judge_response(const struct buffer *response, struct error *err)
 		return error_set(err, r, "the answer is malformed");
 	if (is_success)
 		return 0;
-	text.size =
-		strnlen(text.data, text.size < ERROR_MESSAGE_MAX ? text.size : ERROR_MESSAGE_MAX);
-	if (text.size == 0)
-		return error_set(err, -EREMOTEIO, "no reason was given");
-	return error_set(err, -EREMOTEIO, "%.*s", (int)text.size, text.data);
+	if (text.size > ERROR_MESSAGE_MAX)
+		text.size = ERROR_MESSAGE_MAX;
+	error_set(err, -EREMOTEIO, "%.*s", (int)text.size, text.data);
+	/* A NUL ends it, and half a character in front of that is dropped. */
+	if (err && !*err->message)
+		error_set(err, -EREMOTEIO, "no reason was given");
+	return -EREMOTEIO;
 }
