@@ -96,20 +96,19 @@ static void spoil(struct json_object *body, bool is_post)
 {
 	struct json_object *outputs = json_get(body, "outputs");
 	struct json_object *metadata = json_get(body, "metadata");
+	bool is_renewal = !is_post && json_get(metadata, "annotations");
 
 	if (model_all.fault == MODEL_IGNORES_VERSIONS)
 		model_take_version(body);
 	else if (model_all.fault == MODEL_REPLACES_OUTPUTS && outputs)
 		json_set(outputs, "parameters", json_new_array());
-	else if (model_all.fault == MODEL_BLANK_PLACEHOLDER && is_post)
+	else if ((model_all.fault == MODEL_BLANK_PLACEHOLDER && is_post) ||
+		 (model_all.fault == MODEL_KEEPS_LABEL && is_renewal))
 		json_remove(metadata, "labels");
 	else if (model_all.fault == MODEL_REPLACES_ARRAYS && json_get(outputs, "artifacts"))
 		json_set(outputs, "artifacts", only_ours(json_get(outputs, "artifacts")));
-	else if (model_all.fault == MODEL_INHERITS && !is_post && json_get(metadata, "annotations"))
+	else if (model_all.fault == MODEL_INHERITS && is_renewal)
 		json_remove(body, "outputs");
-	else if (model_all.fault == MODEL_KEEPS_LABEL && !is_post &&
-		 json_get(metadata, "annotations"))
-		json_remove(metadata, "labels");
 }
 
 static bool is_other_entry(struct json_object *artifact)
@@ -226,6 +225,15 @@ bool world_is_void(const struct world *world, const struct world_request *reques
 	       (request->is_post || (request->version >= 0 && request->version != world->version));
 }
 
+/* Of what has been done by us. */
+static void judge_earlier(struct world *world, struct facts old, struct facts new)
+{
+	if (new.has_old)
+		model_blame(world, "what an earlier pod has reported passes for ours");
+	if (old.has_old && new.is_final)
+		model_blame(world, "the label is an earlier pod's");
+}
+
 /* After every change of the object. `request` is NULL when it was not ours. */
 static void judge(struct world *world, uint32_t before, const struct world_request *request)
 {
@@ -235,10 +243,8 @@ static void judge(struct world *world, uint32_t before, const struct world_reque
 		model_blame(world, "a location is reported that has no object");
 	if (old.reported & ~new.reported)
 		model_blame(world, "a location that was reported is not any more");
-	if (request && new.has_old)
-		model_blame(world, "what an earlier pod has reported passes for ours");
-	if (request && old.has_old && new.is_final)
-		model_blame(world, "the label is an earlier pod's");
+	if (request)
+		judge_earlier(world, old, new);
 	if (new.other != world->other || new.other_entry != world->other)
 		model_blame(world, "what the other writer wrote is gone");
 	if (!new.is_whole)
