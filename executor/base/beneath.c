@@ -1,5 +1,6 @@
-/* file_open_beneath: openat2(2) where the kernel and the container's seccomp filter allow it, else
- * the same walk by hand. */
+/* file_open_beneath, file_make_beneath: openat2(2) where the kernel and the container's seccomp filter
+ * allow it, else the same walk by hand. */
+#include "executor/base/cleanup.h"
 #include "executor/base/fd.h"
 
 #include <errno.h>
@@ -162,30 +163,115 @@ static int open_by_hand(int root_fd, const char *relative, int flags, enum benea
 	return r < 0 ? r : fd;
 }
 
+static int open_beneath(int root_fd, const char *relative, int flags, enum beneath_links links)
+{
+	int fd = open_by_kernel(root_fd, relative, flags, links);
+
+	/* An outer seccomp filter answers EPERM; a real EPERM comes again from the walk. */
+	if (fd == -ENOSYS || fd == -EPERM || fd == -EAGAIN)
+		fd = open_by_hand(root_fd, relative, flags, links);
+	return fd;
+}
+
+static const char *without_root(const char *relative)
+{
+	while (*relative == '/')
+		relative++;
+	return *relative ? relative : ".";
+}
+
+static int explain(int r, const char *root, const char *relative, enum beneath_links links,
+		   struct error *err)
+{
+	if (r == -EXDEV)
+		return error_set(err, -EXDEV,
+				 "open %s/%s: a symbolic link on the way leads out of %s", root,
+				 relative, root);
+	if (r == -ELOOP && links == BENEATH_REFUSE)
+		return error_set(err, -ELOOP, "open %s/%s: symbolic links are not followed here",
+				 root, relative);
+	return error_errno(err, r, "open %s/%s", root, relative);
+}
+
 int file_open_beneath(const char *root, const char *relative, int flags, enum beneath_links links,
 		      struct error *err)
 {
 	_cleanup_close_ int root_fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	int fd;
 
-	while (*relative == '/')
-		relative++;
-	if (!*relative)
-		relative = ".";
 	if (root_fd < 0)
 		return error_errno(err, -errno, "open %s", root);
-	fd = open_by_kernel(root_fd, relative, flags, links);
-	/* An outer seccomp filter answers EPERM; a real EPERM comes again from the walk. */
-	if (fd == -ENOSYS || fd == -EPERM || fd == -EAGAIN)
-		fd = open_by_hand(root_fd, relative, flags, links);
-	if (fd == -EXDEV)
-		return error_set(err, -EXDEV,
-				 "open %s/%s: a symbolic link on the way leads out of %s", root,
-				 relative, root);
-	if (fd == -ELOOP && links == BENEATH_REFUSE)
-		return error_set(err, -ELOOP, "open %s/%s: symbolic links are not followed here",
-				 root, relative);
-	return fd < 0 ? error_errno(err, fd, "open %s/%s", root, relative) : fd;
+	relative = without_root(relative);
+	fd = open_beneath(root_fd, relative, flags, links);
+	return fd < 0 ? explain(fd, root, relative, links, err) : fd;
+}
+
+/* How often a name that is there and not there is looked at, while somebody else makes and removes it. */
+#define MAKE_TRIES 8
+
+/* `way` ends in `name`, which is missing from the directory `above_fd`. */
+static int make_one(int root_fd, int above_fd, const char *way, const char *name, mode_t mode,
+		    enum beneath_links links)
+{
+	int r = -ENOENT;
+
+	for (int i = 0; i < MAKE_TRIES && r == -ENOENT; i++) {
+		_cleanup_close_ int fd = -1;
+
+		if (mkdirat(above_fd, name, 0700) < 0) {
+			if (errno != EEXIST)
+				return -errno;
+			r = open_beneath(root_fd, way, O_PATH | O_DIRECTORY, links);
+			continue;
+		}
+		fd = openat(above_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (fd < 0 || fchmod(fd, mode) < 0)
+			return -errno;
+		return TAKE_FD(fd);
+	}
+	return r;
+}
+
+/* Each directory of the way in turn, as some of them is missing. `way` is changed, and put back. */
+static int make_all(int root_fd, char *way, mode_t mode, enum beneath_links links)
+{
+	_cleanup_close_ int above = open_beneath(root_fd, ".", O_PATH | O_DIRECTORY, links);
+	char *end = way;
+
+	while (above >= 0 && *end) {
+		char *name = end + strspn(end, "/"), saved;
+		int fd;
+
+		end = name + strcspn(name, "/");
+		if (end == name)
+			break;
+		saved = *end;
+		*end = '\0';
+		fd = open_beneath(root_fd, way, O_PATH | O_DIRECTORY, links);
+		if (fd == -ENOENT)
+			fd = make_one(root_fd, above, way, name, mode, links);
+		*end = saved;
+		cleanup_close(&above);
+		above = fd;
+	}
+	return TAKE_FD(above);
+}
+
+int file_make_beneath(int root_fd, const char *root, const char *relative, mode_t mode,
+		      enum beneath_links links, struct error *err)
+{
+	_cleanup_free_ char *way = strdup(without_root(relative));
+	int fd;
+
+	if (!way)
+		return error_set(err, -ENOMEM, "out of memory");
+	/* Nearly always it is there; and where it is, nothing has to be writable. */
+	fd = open_beneath(root_fd, way, O_PATH | O_DIRECTORY, links);
+	if (fd == -ENOENT)
+		fd = make_all(root_fd, way, mode, links);
+	if (fd == -EXDEV || fd == -ELOOP)
+		return explain(fd, root, way, links, err);
+	return fd < 0 ? error_errno(err, fd, "mkdir %s/%s", root, way) : fd;
 }
 
 int file_read_beneath(const char *root, const char *relative, enum beneath_links links,
@@ -197,8 +283,7 @@ int file_read_beneath(const char *root, const char *relative, enum beneath_links
 
 	if (fd < 0)
 		return fd;
-	while (*relative == '/')
-		relative++;
+	relative = without_root(relative);
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
 		return error_set(err, -EINVAL, "read %s/%s: not a regular file", root, relative);
 	r = fd_read_all(fd, out);

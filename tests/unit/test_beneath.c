@@ -1,6 +1,7 @@
-/* file_open_beneath: every case runs with the kernel's openat2 and without it, which a seccomp
+/* file_open_beneath and file_make_beneath: every case runs with the kernel's openat2 and without it, which a seccomp
  * filter arranges that answers as an old kernel (ENOSYS) or an outer filter (EPERM) would. */
 #include "executor/base/fd.h"
+#include "executor/base/path.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -368,6 +369,79 @@ static int set_up(void **state)
 		       0;
 }
 
+/* --- making ----------------------------------------------------------------------------- */
+
+static const struct {
+	const char *relative;
+	enum beneath_links links;
+	int r;
+} makes[] = {
+	{ "", BENEATH_REFUSE, 0 },
+	{ "/", BENEATH_REFUSE, 0 },
+	{ "new", BENEATH_REFUSE, 0 },
+	{ "/new//er/./est/", BENEATH_REFUSE, 0 },
+	{ "a/b/new", BENEATH_REFUSE, 0 },
+	{ "to-directory/linked/new", BENEATH_FOLLOW, 0 },
+	{ "to-directory/linked", BENEATH_REFUSE, -ELOOP },
+	{ "absolute-directory/new", BENEATH_FOLLOW, -EXDEV },
+	{ "absolute-directory/new", BENEATH_REFUSE, -ELOOP },
+	{ "to-out/new/er", BENEATH_FOLLOW, -EXDEV },
+	{ "dangling/new", BENEATH_FOLLOW, -ENOENT },
+	{ "file/new", BENEATH_FOLLOW, -ENOTDIR },
+	{ "a/../..", BENEATH_FOLLOW, -EXDEV },
+	{ "nothing/../new", BENEATH_FOLLOW, 0 },
+	{ "nothing/more/..", BENEATH_FOLLOW, 0 },
+};
+
+static int make_each(void *context)
+{
+	unsigned error = *(unsigned *)context;
+	int root_fd = open(scratch_path("root"), O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int failed = 0, next_fd = dup(0);
+
+	close(next_fd);
+	umask(077);
+	if (error && refuse_openat2(error) < 0)
+		return __LINE__;
+	for (size_t i = 0; i < sizeof(makes) / sizeof(makes[0]); i++) {
+		struct error err = ERROR_NONE;
+		int fd = file_make_beneath(root_fd, "/root", makes[i].relative, 0711,
+					   makes[i].links, &err);
+		int r = fd < 0 ? fd : mkdirat(fd, "made", 0700) < 0 ? -errno : 0;
+
+		if (fd >= 0 && unlinkat(fd, "made", AT_REMOVEDIR) < 0)
+			r = -errno;
+		if (fd >= 0)
+			close(fd);
+		fd = dup(0);
+		if (fd != next_fd) /* something stayed open */
+			r = -EMFILE;
+		close(fd);
+		if (r != makes[i].r && ++failed)
+			dprintf(2, "%s (links %d): %d, %s\n", makes[i].relative, makes[i].links, r,
+				err.message);
+	}
+	return failed ? __LINE__ : 0;
+}
+
+static void test_making(void **state)
+{
+	static const char *const made[] = { "root/new", "root/new/er/est", "root/a/b/new",
+					    "root/a/b/linked/new", "root/nothing" };
+	static unsigned errors[] = { 0, ENOSYS, EPERM, EAGAIN };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
+		scratch_run_child(make_each, &errors[i]);
+		for (size_t j = 0; j < sizeof(made) / sizeof(made[0]); j++)
+			assert_int_equal(scratch_mode(made[j]), 0711);
+		assert_int_equal(path_remove_tree(scratch_path("root/new"), NULL), 0);
+		assert_int_equal(path_remove_tree(scratch_path("root/a/b/new"), NULL), 0);
+		assert_int_equal(path_remove_tree(scratch_path("root/a/b/linked"), NULL), 0);
+		assert_int_equal(path_remove_tree(scratch_path("root/nothing"), NULL), 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -381,6 +455,7 @@ int main(void)
 		cmocka_unit_test(test_real_refusals),
 		cmocka_unit_test(test_messages),
 		cmocka_unit_test(test_read_beneath),
+		cmocka_unit_test(test_making),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, scratch_tear_down);
