@@ -210,7 +210,7 @@ static void unpacker_done(struct unpacker *self)
 	workdir_done(&self->workdir);
 }
 
-static int unpacker_init(struct unpacker *self, const char *target,
+static int unpacker_init(struct unpacker *self, struct spot target,
 			 const struct unpack_options *options, bool is_zip, struct error *err)
 {
 	int r;
@@ -246,7 +246,7 @@ static int drain(struct reader *reader, struct error *err)
 	return 0;
 }
 
-static int unpack_entries(struct reader *in, bool is_compressed, const char *target,
+static int unpack_entries(struct reader *in, bool is_compressed, struct spot target,
 			  const struct unpack_options *options, struct error *err)
 {
 	_cleanup_(unpacker_done) struct unpacker unpacker;
@@ -279,7 +279,7 @@ static bool is_tar(const char *data, size_t size)
 					 detect_is_tar_header((const unsigned char *)data));
 }
 
-int unpack_tar(struct reader *in, const char *target, const struct unpack_options *options,
+int unpack_tar(struct reader *in, struct spot target, const struct unpack_options *options,
 	       struct error *err)
 {
 	_cleanup_(peek_reader_done) struct peek_reader peek;
@@ -309,7 +309,7 @@ int unpack_tar(struct reader *in, const char *target, const struct unpack_option
 				 "gzip: invalid header: the data is neither gzip, zstd nor tar");
 }
 
-int unpack_zip(int fd, const char *target, const struct unpack_options *options, struct error *err)
+int unpack_zip(int fd, struct spot target, const struct unpack_options *options, struct error *err)
 {
 	_cleanup_(unpacker_done) struct unpacker unpacker;
 	_cleanup_zip_reader_ struct zip_reader *zip = NULL;

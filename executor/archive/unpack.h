@@ -2,8 +2,9 @@
  * An archive into a file or directory, from people who are not trusted.
  *
  *	struct unpack_options options = { .hooks = hooks };
- *	r = unpack_tar(&body.reader, "/argo/inputs/artifacts/data", &options, &err);
+ *	r = unpack_tar(&body.reader, spot_by_path("/tmp/argo/outputs/data"), &options, &err);
  *
+ * In a directory that others can write, too, the target is a spot (spot.h) in a descriptor of it.
  * Everything is made in `<target>.tmpdir` first. Exactly one top-level entry becomes the target
  * itself, whatever its name was; otherwise the directory with all of them does. After a failure
  * neither is left, and a target that was there before is as it was.
@@ -25,6 +26,7 @@
 
 #include "executor/archive/hooks.h"
 #include "executor/archive/member.h"
+#include "executor/base/spot.h"
 #include "executor/base/stream.h"
 
 #include <stdint.h>
@@ -50,7 +52,7 @@ struct unpack_options {
  * -ENOSPC, -EFBIG and -EMSGSIZE for limits, -ECANCELED, what `in` says. Never the class NOT_FOUND
  * unless `in` said so. May not read `in` to its end.
  */
-int unpack_tar(struct reader *in, const char *target, const struct unpack_options *options,
+int unpack_tar(struct reader *in, struct spot target, const struct unpack_options *options,
 	       struct error *err);
 
 /*
@@ -59,4 +61,4 @@ int unpack_tar(struct reader *in, const char *target, const struct unpack_option
  * the text in it, which is what Argo's executor makes of all of them. Encryption and methods other
  * than store and deflate: -EOPNOTSUPP.
  */
-int unpack_zip(int fd, const char *target, const struct unpack_options *options, struct error *err);
+int unpack_zip(int fd, struct spot target, const struct unpack_options *options, struct error *err);

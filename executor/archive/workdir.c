@@ -1,7 +1,6 @@
 #include "executor/archive/workdir.h"
 
 #include "executor/archive/member.h"
-#include "executor/base/buffer.h"
 #include "executor/base/path.h"
 
 #include <dirent.h>
@@ -25,18 +24,11 @@ static int fail(int code, const char *what, const char *path, struct error *err)
 
 static int make(struct workdir *workdir, struct error *err)
 {
-	_cleanup_free_ char *parent = path_join(workdir->target, "..");
-	const char *base = path_basename(workdir->path);
-
-	if (!parent)
-		return error_set(err, -ENOMEM, "out of memory");
-	workdir->parent_fd = open(parent, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (workdir->parent_fd < 0)
-		return fail(-errno, "open", parent, err);
-	if (mkdirat(workdir->parent_fd, base, DIRECTORY_MODE) < 0)
+	if (mkdirat(workdir->parent_fd, workdir->name, DIRECTORY_MODE) < 0)
 		return fail(-errno, "mkdir", workdir->path, err);
-	workdir->fd =
-		openat(workdir->parent_fd, base, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	workdir->is_made = true;
+	workdir->fd = openat(workdir->parent_fd, workdir->name,
+			     O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (workdir->fd < 0)
 		return fail(-errno, "open", workdir->path, err);
 	if (fchmod(workdir->fd, DIRECTORY_MODE) < 0)
@@ -44,26 +36,64 @@ static int make(struct workdir *workdir, struct error *err)
 	return 0;
 }
 
-int workdir_open(struct workdir *workdir, const char *target, struct error *err)
+static int set_names(struct workdir *workdir, struct spot target, struct error *err)
 {
 	const char *base;
+
+	workdir->target = path_clean(target.path);
+	if (!workdir->target)
+		return error_set(err, -ENOMEM, "out of memory");
+	base = target.directory_fd == AT_FDCWD ? path_basename(workdir->target) : target.name;
+	if (strcmp(base, ".") == 0 || strcmp(base, "..") == 0)
+		return error_set(err, -EINVAL, "unpack to %s: not a name", target.path);
+	workdir->base = strdup(base);
+	if (asprintf(&workdir->name, "%s%s", base, WORKDIR_SUFFIX) < 0)
+		workdir->name = NULL;
+	if (asprintf(&workdir->path, "%s%s", workdir->target, WORKDIR_SUFFIX) < 0)
+		workdir->path = NULL;
+	return workdir->base && workdir->name && workdir->path ?
+		       0 :
+		       error_set(err, -ENOMEM, "out of memory");
+}
+
+static int open_parent_by_path(struct workdir *workdir, struct error *err)
+{
+	_cleanup_free_ char *parent = path_join(workdir->target, "..");
+	int r = parent ? path_make_directories(parent, DIRECTORY_MODE, err) :
+			 error_set(err, -ENOMEM, "out of memory");
+
+	if (r < 0)
+		return r;
+	workdir->parent_fd = open(parent, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return workdir->parent_fd < 0 ? fail(-errno, "open", parent, err) : 0;
+}
+
+static int open_parent(struct workdir *workdir, struct spot target, struct error *err)
+{
+	if (target.directory_fd == AT_FDCWD)
+		return open_parent_by_path(workdir, err);
+	workdir->parent_fd = fcntl(target.directory_fd, F_DUPFD_CLOEXEC, 0);
+	return workdir->parent_fd < 0 ? fail(-errno, "open", workdir->target, err) : 0;
+}
+
+static int remove_all(const struct workdir *workdir, struct error *err)
+{
+	return spot_remove_tree((struct spot){ .directory_fd = workdir->parent_fd,
+					       .name = workdir->name,
+					       .path = workdir->path },
+				err);
+}
+
+int workdir_open(struct workdir *workdir, struct spot target, struct error *err)
+{
 	int r;
 
 	*workdir = WORKDIR_NONE;
-	workdir->target = path_clean(target);
-	if (!workdir->target ||
-	    asprintf(&workdir->path, "%s%s", workdir->target, WORKDIR_SUFFIX) < 0) {
-		workdir->path = NULL;
-		return error_set(err, -ENOMEM, "out of memory");
-	}
-	base = path_basename(workdir->target);
-	if (strcmp(base, ".") == 0 || strcmp(base, "..") == 0) {
-		workdir->path[0] = '\0'; /* nothing there is ours to remove */
-		return error_set(err, -EINVAL, "unpack to %s: not a name", target);
-	}
-	r = path_remove_tree(workdir->path, err);
+	r = set_names(workdir, target, err);
 	if (r == 0)
-		r = path_make_parents(workdir->path, DIRECTORY_MODE, err);
+		r = open_parent(workdir, target, err);
+	if (r == 0)
+		r = remove_all(workdir, err);
 	return r < 0 ? r : make(workdir, err);
 }
 
@@ -95,15 +125,14 @@ static int list(int parent_fd, const char *base, char names[][256])
 static int say_what_lies_there(const struct workdir *workdir, struct error *err)
 {
 	char names[NAMES_SHOWN][256], printable[MEMBER_PRINTABLE_MAX];
-	const char *base = path_basename(workdir->target);
 	struct stat st;
 	int count;
 
-	if (fstatat(workdir->parent_fd, base, &st, AT_SYMLINK_NOFOLLOW) < 0)
+	if (fstatat(workdir->parent_fd, workdir->base, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return 0;
 	if (!S_ISDIR(st.st_mode))
 		return error_append(err, " (a file lies there)");
-	count = list(workdir->parent_fd, base, names);
+	count = list(workdir->parent_fd, workdir->base, names);
 	if (count <= 0)
 		return error_append(err, " (a directory lies there)");
 	error_append(err, " (a directory lies there, with ");
@@ -119,7 +148,7 @@ static int move(const struct workdir *workdir, int from_fd, const char *from, st
 	char printable[MEMBER_PRINTABLE_MAX];
 	int r;
 
-	if (renameat(from_fd, from, workdir->parent_fd, path_basename(workdir->target)) == 0)
+	if (renameat(from_fd, from, workdir->parent_fd, workdir->base) == 0)
 		return 0;
 	r = -errno;
 	error_errno(err, r, "rename %s to %s", member_printable(from, printable), workdir->target);
@@ -131,7 +160,6 @@ static int move(const struct workdir *workdir, int from_fd, const char *from, st
 
 int workdir_finish(struct workdir *workdir, struct error *err)
 {
-	const char *base = path_basename(workdir->path);
 	char names[NAMES_SHOWN][256];
 	int count = list(workdir->fd, ".", names);
 	int r;
@@ -139,24 +167,26 @@ int workdir_finish(struct workdir *workdir, struct error *err)
 	if (count < 0)
 		return fail(count, "list", workdir->path, err);
 	if (count != 1) {
-		r = move(workdir, workdir->parent_fd, base, err);
+		r = move(workdir, workdir->parent_fd, workdir->name, err);
 	} else {
 		r = move(workdir, workdir->fd, names[0], err);
-		if (r == 0 && unlinkat(workdir->parent_fd, base, AT_REMOVEDIR) < 0)
+		if (r == 0 && unlinkat(workdir->parent_fd, workdir->name, AT_REMOVEDIR) < 0)
 			/* Somebody else is putting things into it; they are not the artifact. */
-			path_remove_tree(workdir->path, NULL);
+			remove_all(workdir, NULL);
 	}
 	if (r == 0)
-		workdir->path[0] = '\0';
+		workdir->is_made = false;
 	return r;
 }
 
 void workdir_done(struct workdir *workdir)
 {
-	if (workdir->path && workdir->path[0] && workdir->parent_fd >= 0)
-		path_remove_tree(workdir->path, NULL);
+	if (workdir->is_made)
+		remove_all(workdir, NULL);
 	cleanup_close(&workdir->fd);
 	cleanup_close(&workdir->parent_fd);
+	free(workdir->name);
+	free(workdir->base);
 	free(workdir->path);
 	free(workdir->target);
 	*workdir = WORKDIR_NONE;

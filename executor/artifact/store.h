@@ -7,6 +7,7 @@
 #pragma once
 
 #include "executor/base/log.h"
+#include "executor/base/spot.h"
 #include "executor/base/stream.h"
 #include "executor/event/loop.h"
 #include "executor/event/pool.h"
@@ -146,9 +147,9 @@ struct store_operations {
 	/*
 	 * For stores that work in another container of the pod (artifact plugins), and instead of all
 	 * of the above: files and directories by their path, which is the same in both containers.
-	 * load_path makes `path`, which does not exist; NOT_FOUND as for get.
+	 * load_path makes what has the spot's path, which does not exist; NOT_FOUND as for get.
 	 */
-	int (*load_path)(struct store *store, const char *path, struct error *err);
+	int (*load_path)(struct store *store, struct spot spot, struct error *err);
 	int (*save_path)(struct store *store, const char *path, struct error *err);
 };
 

@@ -112,7 +112,7 @@ static int copy_tree(const struct stage *stage, const struct source *source, con
 		r = error_errno(err, -errno, "seek %s", path);
 	fd_reader_init(&in, fd, path);
 	if (r == 0)
-		r = unpack_tar(&in.reader, target, &unpacking, err);
+		r = unpack_tar(&in.reader, spot_by_path(target), &unpacking, err);
 	close(fd);
 	path_remove_tree(path, NULL);
 	return r;

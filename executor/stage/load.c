@@ -51,25 +51,39 @@ int load_files(const struct stage *stage, struct error *err)
 
 static int load_plain(struct loading *self, struct reader *reader, struct error *err)
 {
-	int r = landing_write(self->place.temporary, self->file_mode, reader, err);
+	int r = landing_write(place_temporary(&self->place), self->file_mode, reader, err);
 
 	return r < 0 ? r : place_fill(&self->place, err);
+}
+
+static int open_temporary(const struct loading *self, int flags, struct error *err)
+{
+	struct spot spot = place_temporary(&self->place);
+	int fd = openat(spot.directory_fd, spot.name,
+			flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+
+	return fd < 0 ? landing_not_absent(error_errno(err, -errno, "open %s", spot.path), err) :
+			fd;
+}
+
+static void remove_temporary(const struct loading *self)
+{
+	spot_remove_tree(place_temporary(&self->place), NULL);
 }
 
 /* A zip is read from its end: it has to be on disk, but needs no name any more. */
 static int unpack_temporary_zip(struct loading *self, struct error *err)
 {
 	const struct unpack_options options = { .hooks = stage_hooks(self->stage) };
-	_cleanup_close_ int fd = open(self->place.temporary, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	int r = fd < 0 ? error_errno(err, -errno, "open %s", self->place.temporary) : 0;
+	_cleanup_close_ int fd = open_temporary(self, O_RDONLY, err);
 
-	unlink(self->place.temporary);
-	return r < 0 ? r : unpack_zip(fd, self->place.landing, &options, err);
+	remove_temporary(self);
+	return fd < 0 ? fd : unpack_zip(fd, place_landing(&self->place), &options, err);
 }
 
 static int load_zip(struct loading *self, struct reader *reader, struct error *err)
 {
-	int r = landing_write(self->place.temporary, self->file_mode, reader, err);
+	int r = landing_write(place_temporary(&self->place), self->file_mode, reader, err);
 
 	return r < 0 ? r : unpack_temporary_zip(self, err);
 }
@@ -78,7 +92,7 @@ static int load_tar(struct loading *self, struct reader *reader, struct error *e
 {
 	const struct unpack_options options = { .hooks = stage_hooks(self->stage) };
 
-	return unpack_tar(reader, self->place.landing, &options, err);
+	return unpack_tar(reader, place_landing(&self->place), &options, err);
 }
 
 /* No archive strategy given: a tar behind gzip or zstd is unpacked, anything else is kept. */
@@ -115,21 +129,40 @@ static int load_object(struct loading *self, struct reader *reader, struct error
 	return load_detected(self, reader, err);
 }
 
+/* An empty directory in the place of whatever an earlier attempt has left: its descriptor. */
+static int make_temporary_directory(const struct loading *self, struct error *err)
+{
+	struct spot spot = place_temporary(&self->place);
+	int fd, r = spot_remove_tree(spot, err);
+
+	if (r < 0)
+		return r;
+	if (mkdirat(spot.directory_fd, spot.name, PREFIX_DIRECTORY_MODE) < 0)
+		return error_errno(err, -errno, "mkdir %s", spot.path);
+	fd = open_temporary(self, O_RDONLY | O_DIRECTORY, err);
+	/* The umask does not apply. */
+	if (fd >= 0 && fchmod(fd, PREFIX_DIRECTORY_MODE) < 0) {
+		r = error_errno(err, -errno, "chmod %s", spot.path);
+		close(fd);
+		return r;
+	}
+	return fd;
+}
+
 /* The key names no object: it may name a directory. */
 static int load_directory(struct loading *self, const struct error *not_found, struct error *err)
 {
 	const struct store_operations *operations = self->store->operations;
+	_cleanup_close_ int fd = -1;
 	int r;
 
 	if (!operations->list) {
 		*err = *not_found;
 		return not_found->code;
 	}
-	r = path_remove_tree(self->place.temporary, err);
-	if (r == 0)
-		r = path_make_directories(self->place.temporary, PREFIX_DIRECTORY_MODE, err);
-	if (r == 0)
-		r = prefix_load(self->stage->store.loop, self->store, self->place.temporary,
+	fd = r = landing_not_absent(make_temporary_directory(self, err), err);
+	if (r >= 0)
+		r = prefix_load(self->stage->store.loop, self->store, fd, self->place.temporary,
 				self->file_mode, self->entry, err);
 	if (r == 0 && self->artifact->archive != ARCHIVE_UNSET &&
 	    self->artifact->archive != ARCHIVE_NONE)
@@ -138,15 +171,7 @@ static int load_directory(struct loading *self, const struct error *not_found, s
 		return place_fill(&self->place, err);
 	if (err->class == ERROR_NOT_FOUND)
 		*err = *not_found;
-	path_remove_tree(self->place.temporary, NULL);
-	return r;
-}
-
-/* A place that is missing is no missing artifact: an optional one is not skipped for it. */
-static int not_absent(int r, struct error *err)
-{
-	if (r < 0 && err->class == ERROR_NOT_FOUND)
-		err->class = ERROR_PERMANENT;
+	remove_temporary(self);
 	return r;
 }
 
@@ -166,14 +191,14 @@ static int detect(struct reader *source, enum detected *ret, struct error *err)
 
 static int unpack_temporary_tar(struct loading *self, struct error *err)
 {
-	_cleanup_close_ int fd = open(self->place.temporary, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	_cleanup_close_ int fd = open_temporary(self, O_RDONLY, err);
 	struct fd_reader reader;
-	int r = fd < 0 ? error_errno(err, -errno, "open %s", self->place.temporary) : 0;
+	int r = fd;
 
 	fd_reader_init(&reader, fd, self->place.temporary);
-	if (r == 0)
+	if (r >= 0)
 		r = load_tar(self, &reader.reader, err);
-	unlink(self->place.temporary);
+	remove_temporary(self);
 	return r;
 }
 
@@ -181,18 +206,19 @@ static int unpack_temporary_tar(struct loading *self, struct error *err)
 static int examine_temporary(const struct loading *self, enum template_archive *ret,
 			     struct error *err)
 {
-	_cleanup_close_ int fd =
-		open(self->place.temporary, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	_cleanup_close_ int fd = open_temporary(self, O_RDONLY, err);
 	enum detected format = DETECTED_PLAIN;
 	struct fd_reader reader;
 	struct stat st;
 	int r = 0;
 
 	*ret = self->artifact->archive;
-	if (fd < 0 && errno == ENOENT)
+	if (fd == -ENOENT)
 		return error_set(err, -EIO, "nothing was loaded to %s", self->place.temporary);
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return error_errno(err, -errno, "open %s", self->place.temporary);
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &st) < 0)
+		return error_errno(err, -errno, "stat %s", self->place.temporary);
 	if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))
 		return error_set(err, -EINVAL, "%s is neither a file nor a directory",
 				 self->place.temporary);
@@ -215,7 +241,7 @@ static int examine_temporary(const struct loading *self, enum template_archive *
 static int load_by_path(struct loading *self, struct error *err)
 {
 	enum template_archive archive;
-	int r = self->store->operations->load_path(self->store, self->place.temporary, err);
+	int r = self->store->operations->load_path(self->store, place_temporary(&self->place), err);
 
 	if (r == 0) {
 		r = examine_temporary(self, &archive, err);
@@ -225,9 +251,9 @@ static int load_by_path(struct loading *self, struct error *err)
 			return unpack_temporary_zip(self, err);
 		if (r == 0)
 			return place_fill(&self->place, err);
-		not_absent(r, err);
+		landing_not_absent(r, err);
 	}
-	path_remove_tree(self->place.temporary, NULL);
+	remove_temporary(self);
 	return r;
 }
 
@@ -279,11 +305,11 @@ static int set_permissions(const struct loading *self, struct error *err)
 	const struct template_artifact *artifact = self->artifact;
 
 	if (artifact->has_mode)
-		return permissions_set(self->place.target, artifact->mode,
+		return permissions_set(place_target(&self->place), artifact->mode,
 				       artifact->is_mode_recursive, err);
-	return self->stage->plugin ?
-		       permissions_open(self->place.target, artifact->is_mode_recursive, err) :
-		       0;
+	return self->stage->plugin ? permissions_open(place_target(&self->place),
+						      artifact->is_mode_recursive, err) :
+				     0;
 }
 
 static int load_one(const struct stage *stage, const struct template_artifact *artifact,
@@ -291,7 +317,8 @@ static int load_one(const struct stage *stage, const struct template_artifact *a
 {
 	struct loading self = { .stage = stage,
 				.artifact = artifact,
-				.entry = ledger_find(stage->ledger, LEDGER_INPUT, artifact->name) };
+				.entry = ledger_find(stage->ledger, LEDGER_INPUT, artifact->name),
+				.place = { .directory_fd = -1 } };
 	_cleanup_json_ struct json_object *relocated = NULL;
 	_cleanup_store_ struct store *store = NULL;
 	int r = template_check_path(artifact->json, err);
@@ -307,13 +334,14 @@ static int load_one(const struct stage *stage, const struct template_artifact *a
 	r = stage_open_store(stage, relocated, artifact->name, self.entry, &store, err);
 	self.store = store;
 	if (r == 0)
-		r = not_absent(place_prepare(stage, artifact, &self.place, err), err);
+		r = landing_not_absent(place_prepare(stage, artifact, &self.place, err), err);
 	if (r == 0)
 		r = fetch(&self, err);
 	if (r == 0)
-		r = not_absent(place_settle(&self.place, err), err);
+		r = landing_not_absent(place_settle(&self.place, err), err);
 	if (r == 0)
-		r = set_permissions(&self, err);
+		r = landing_not_absent(set_permissions(&self, err), err);
+	place_done(&self.place);
 	if (r < 0) {
 		if (store)
 			location_tell(relocated, err);

@@ -69,19 +69,21 @@ static int merge_at(int from_fd, int to_fd, unsigned depth, struct error *err)
 	return count;
 }
 
-int merge_directories(const char *from, const char *to, struct error *err)
+int merge_directories(struct spot from, struct spot to, struct error *err)
 {
-	_cleanup_close_ int from_fd = open_directory(AT_FDCWD, from);
+	_cleanup_close_ int from_fd = open_directory(from.directory_fd, from.name);
 	_cleanup_close_ int to_fd = -1;
 	int r;
 
 	if (from_fd < 0)
-		return error_errno(err, -errno, "open %s", from);
-	to_fd = open_directory(AT_FDCWD, to);
+		return error_errno(err, -errno, "open %s", from.path);
+	to_fd = open_directory(to.directory_fd, to.name);
 	if (to_fd < 0)
-		return error_errno(err, -errno, "open %s", to);
+		return error_errno(err, -errno, "open %s", to.path);
 	r = merge_at(from_fd, to_fd, 0, err);
 	if (r < 0)
-		return error_prefix(err, r, "merge into %s", to);
-	return rmdir(from) < 0 ? error_errno(err, -errno, "remove %s", from) : 0;
+		return error_prefix(err, r, "merge into %s", to.path);
+	return unlinkat(from.directory_fd, from.name, AT_REMOVEDIR) < 0 ?
+		       error_errno(err, -errno, "remove %s", from.path) :
+		       0;
 }

@@ -1,5 +1,6 @@
 #include "executor/stage/permissions.h"
 
+#include "executor/base/cleanup.h"
 #include "executor/base/path.h"
 
 #include <dirent.h>
@@ -19,17 +20,29 @@ struct modes {
 
 static int change_tree(int fd, struct modes modes, unsigned depth);
 
+/* Of what a descriptor (O_PATH) is of: there is no name that could become another thing's. */
+static int change_mode(int path_fd, unsigned mode)
+{
+	char link[40];
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", path_fd);
+	return chmod(link, mode) < 0 ? -errno : 0;
+}
+
 static int change_entry(int parent_fd, const char *name, struct modes modes, unsigned depth)
 {
+	_cleanup_close_ int path_fd = openat(parent_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	struct stat st;
 	int fd;
 
-	if (fstatat(parent_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+	if (path_fd < 0 || fstat(path_fd, &st) < 0)
 		return -errno;
 	if (S_ISLNK(st.st_mode))
 		return 0;
 	if (!S_ISDIR(st.st_mode))
-		return fchmodat(parent_fd, name, modes.file, 0) < 0 ? -errno : 0;
+		return change_mode(path_fd, modes.file);
+	cleanup_close(&path_fd);
+	path_fd = -1;
 	fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	return fd < 0 ? -errno : change_tree(fd, modes, depth + 1);
 }
@@ -55,30 +68,34 @@ static int change_tree(int fd, struct modes modes, unsigned depth)
 	return r;
 }
 
-static int change(const char *path, struct modes modes, bool is_recursive, struct error *err)
+static int change(struct spot spot, struct modes modes, bool is_recursive, struct error *err)
 {
-	struct stat st = { .st_mode = 0 };
-	int r, fd;
+	_cleanup_close_ int path_fd =
+		openat(spot.directory_fd, spot.name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	struct stat st;
+	int r, fd = -1;
 
+	if (path_fd < 0 || fstat(path_fd, &st) < 0)
+		return error_errno(err, -errno, "chmod %s", spot.path);
 	/* An archive may hold nothing but a link, to anywhere: what it names is not the artifact. */
-	if (lstat(path, &st) == 0 && S_ISLNK(st.st_mode))
+	if (S_ISLNK(st.st_mode))
 		return 0;
-	fd = is_recursive ? open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-
+	if (is_recursive && S_ISDIR(st.st_mode))
+		fd = openat(spot.directory_fd, spot.name,
+			    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd >= 0)
 		r = change_tree(fd, modes, 0);
 	else
-		r = chmod(path, S_ISDIR(st.st_mode) ? modes.directory : modes.file) < 0 ? -errno :
-											  0;
-	return r < 0 ? error_errno(err, r, "chmod %s", path) : 0;
+		r = change_mode(path_fd, S_ISDIR(st.st_mode) ? modes.directory : modes.file);
+	return r < 0 ? error_errno(err, r, "chmod %s", spot.path) : 0;
 }
 
-int permissions_set(const char *path, unsigned mode, bool is_recursive, struct error *err)
+int permissions_set(struct spot spot, unsigned mode, bool is_recursive, struct error *err)
 {
-	return change(path, (struct modes){ mode, mode }, is_recursive, err);
+	return change(spot, (struct modes){ mode, mode }, is_recursive, err);
 }
 
-int permissions_open(const char *path, bool is_recursive, struct error *err)
+int permissions_open(struct spot spot, bool is_recursive, struct error *err)
 {
-	return change(path, (struct modes){ 0666, 0777 }, is_recursive, err);
+	return change(spot, (struct modes){ 0666, 0777 }, is_recursive, err);
 }

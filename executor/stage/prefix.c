@@ -1,6 +1,7 @@
 #include "executor/stage/prefix.h"
 
 #include "executor/base/cleanup.h"
+#include "executor/base/fd.h"
 #include "executor/base/path.h"
 #include "executor/base/text.h"
 #include "executor/event/crew.h"
@@ -14,7 +15,8 @@
 
 struct prefix {
 	struct store *store;
-	const char *directory;
+	int directory_fd;
+	const char *directory; /* its path */
 	mode_t mode;
 	struct ledger_entry *entry;
 	struct crew *crew;
@@ -43,7 +45,7 @@ static int find(void *context, struct crew *crew, struct error *err)
 	return self->store->operations->list(self->store, put_name, self, err);
 }
 
-static int fetch(struct prefix *self, const char *relative, const char *path, struct error *err)
+static int fetch(struct prefix *self, const char *relative, struct spot spot, struct error *err)
 {
 	const struct store_operations *operations = self->store->operations;
 	struct counted_reader counted;
@@ -54,16 +56,40 @@ static int fetch(struct prefix *self, const char *relative, const char *path, st
 	if (r < 0)
 		return r;
 	counted_reader_init(&counted, reader, self->entry);
-	r = landing_write(path, self->mode, &counted.reader, err);
+	r = landing_write(spot, self->mode, &counted.reader, err);
 	operations->get_done(self->store, reader);
 	return r;
+}
+
+/* Whoever else writes to the volume may put links there meanwhile: ours has none. */
+static int make_directory(const struct prefix *self, const char *relative, struct error *err)
+{
+	return landing_not_absent(file_make_beneath(self->directory_fd, self->directory, relative,
+						    PREFIX_DIRECTORY_MODE, BENEATH_REFUSE, err),
+				  err);
+}
+
+static int fetch_into_place(struct prefix *self, const char *relative, const char *path,
+			    struct error *err)
+{
+	const char *slash = strrchr(relative, '/');
+	_cleanup_free_ char *above = strndup(relative, slash ? (size_t)(slash - relative) : 0);
+	_cleanup_close_ int fd = above ? make_directory(self, above, err) :
+					 error_set(err, -ENOMEM, "out of memory");
+
+	return fd < 0 ? fd :
+			fetch(self, relative,
+			      (struct spot){ .directory_fd = fd,
+					     .name = slash ? slash + 1 : relative,
+					     .path = path },
+			      err);
 }
 
 static int work(void *context, void *item, struct error *err)
 {
 	struct prefix *self = context;
 	_cleanup_free_ char *relative = item, *path = NULL;
-	int r;
+	_cleanup_close_ int fd = -1;
 
 	if (asprintf(&path, "%s/%s", self->directory, relative) < 0) {
 		path = NULL;
@@ -72,18 +98,20 @@ static int work(void *context, void *item, struct error *err)
 	if (strlen(path) >= PATH_MAX_BYTES)
 		return error_set(err, -ENAMETOOLONG, "object %.200s…: the path is too long",
 				 relative);
-	if (text_has_suffix(relative, "/"))
-		return path_make_directories(path, PREFIX_DIRECTORY_MODE, err);
-	r = path_make_parents(path, PREFIX_DIRECTORY_MODE, err);
-	return r < 0 ? r : fetch(self, relative, path, err);
+	if (!text_has_suffix(relative, "/"))
+		return fetch_into_place(self, relative, path, err);
+	fd = make_directory(self, relative, err);
+	return fd < 0 ? fd : 0;
 }
 
-int prefix_load(struct event_loop *loop, struct store *store, const char *directory, mode_t mode,
-		struct ledger_entry *entry, struct error *err)
+int prefix_load(struct event_loop *loop, struct store *store, int directory_fd,
+		const char *directory, mode_t mode, struct ledger_entry *entry, struct error *err)
 {
-	struct prefix self = {
-		.store = store, .directory = directory, .mode = mode, .entry = entry
-	};
+	struct prefix self = { .store = store,
+			       .directory_fd = directory_fd,
+			       .directory = directory,
+			       .mode = mode,
+			       .entry = entry };
 
 	return crew_run(
 		loop, PREFIX_WIDTH,

@@ -12,8 +12,9 @@
 /* Of directories that are made. */
 #define PREFIX_DIRECTORY_MODE 0755
 
-/* Fills the existing directory `directory` with all that is below the store's key; what arrives counts
+/* Fills the directory `directory_fd` (not owned, good for *at() calls; `directory` is its path, for
+ * messages) with all that is below the store's key; what arrives counts
  * for `entry`. NOT_FOUND if there is nothing. After a failure some of it may be there. Memory does
  * not grow with the number of objects. */
-int prefix_load(struct event_loop *loop, struct store *store, const char *directory, mode_t mode,
-		struct ledger_entry *entry, struct error *err);
+int prefix_load(struct event_loop *loop, struct store *store, int directory_fd,
+		const char *directory, mode_t mode, struct ledger_entry *entry, struct error *err);

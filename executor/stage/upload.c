@@ -93,7 +93,7 @@ static int unpack_collected(const struct stage *stage, const char *name,
 	if (r == 0)
 		r = path_remove_tree(path, err);
 	if (r == 0)
-		r = unpack_tar(&reader.reader, path, &options, err);
+		r = unpack_tar(&reader.reader, spot_by_path(path), &options, err);
 	if (r < 0)
 		return r;
 	*ret = (struct source){ .fd = -1 };

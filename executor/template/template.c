@@ -250,6 +250,16 @@ const char *template_find_mount(const struct template *template, const char *pat
 	return NULL;
 }
 
+const char *template_find_outer_mount(const struct template *template, const char *mount)
+{
+	/* Longer ones come first. */
+	for (size_t i = 0; i < template->mount_count; i++)
+		if (strlen(template->mounts[i]) < strlen(mount) &&
+		    path_is_at_or_below(mount, template->mounts[i]))
+			return template->mounts[i];
+	return NULL;
+}
+
 struct json_object *template_archive_location(const struct template *template)
 {
 	return json_get(template->json, "archiveLocation");

@@ -79,6 +79,8 @@ static inline void template_freep(struct template **template)
 
 /* The mount path of the user volume in which a clean path lies, or NULL. */
 const char *template_find_mount(const struct template *template, const char *path);
+/* Of the volume inside which the volume mounted at `mount` is mounted, or NULL. */
+const char *template_find_outer_mount(const struct template *template, const char *mount);
 
 /* archiveLocation, or NULL. Lent. */
 struct json_object *template_archive_location(const struct template *template);

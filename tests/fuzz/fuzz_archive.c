@@ -64,7 +64,7 @@ void fuzz_archive(const char *data, size_t size)
 	}
 	fuzz_require(detect_format(buffer_string(&content), content.size, &detected, &err) == 0);
 	fuzz_pieces_init(&pieces, buffer_string(&content), content.size, steps[flags / 4 % 4]);
-	r = unpack_tar(&pieces.reader, target, &sandbox_options, &err);
+	r = unpack_tar(&pieces.reader, spot_by_path(target), &sandbox_options, &err);
 	sandbox_check(r, &err);
 	fuzz_require(fuzz_next_fd() == fd);
 }

@@ -89,7 +89,7 @@ void fuzz_entries(const char *data, size_t size)
 		add_line(&tar, fuzz_take_until(&input, '\n'));
 	fuzz_require(buffer_append(&tar, end, sizeof(end)) == 0);
 	memory_reader_init(&reader, tar.data, tar.size);
-	r = unpack_tar(&reader.reader, target, &sandbox_options, &err);
+	r = unpack_tar(&reader.reader, spot_by_path(target), &sandbox_options, &err);
 	sandbox_check(r, &err);
 	fuzz_require(fuzz_next_fd() == fd);
 }

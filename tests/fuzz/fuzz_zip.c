@@ -14,7 +14,7 @@ void fuzz_zip(const char *data, size_t size)
 	int before = fuzz_next_fd(), r, fd = memfd_create("zip", MFD_CLOEXEC);
 
 	fuzz_require(write(fd, data, size) == (ssize_t)size);
-	r = unpack_zip(fd, target, &sandbox_options, &err);
+	r = unpack_zip(fd, spot_by_path(target), &sandbox_options, &err);
 	close(fd);
 	sandbox_check(r, &err);
 	fuzz_require(fuzz_next_fd() == before);

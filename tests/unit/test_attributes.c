@@ -68,7 +68,7 @@ static void pack_and_unpack(const char *name, const char *target)
 	if (pack_tree(AT_FDCWD, scratch_path(name), &packing, &sink.writer, NULL, &err) < 0)
 		fail_msg("%s", err.message);
 	memory_reader_init(&reader, sink.bytes.data, sink.bytes.size);
-	if (unpack_tar(&reader.reader, scratch_path(target), &unpacking, &err) < 0)
+	if (unpack_tar(&reader.reader, spot_by_path(scratch_path(target)), &unpacking, &err) < 0)
 		fail_msg("%s", err.message);
 	buffer_done(&sink.bytes);
 }

@@ -68,8 +68,8 @@ static void check_archive(const char *name, const char *inside, const char *cont
 
 	assert_true(fd >= 0);
 	fd_reader_init(&reader, fd, "archive");
-	if (unpack_tar(&reader.reader, scratch_path("unpacked"), &(struct unpack_options){ 0 },
-		       &err) < 0)
+	if (unpack_tar(&reader.reader, spot_by_path(scratch_path("unpacked")),
+		       &(struct unpack_options){ 0 }, &err) < 0)
 		fail_msg("%s", err.message);
 	close(fd);
 	snprintf(path, sizeof(path), "unpacked%s", inside);

@@ -120,7 +120,7 @@ static void unpack_with_ours(const struct collector *archive)
 
 	put_directory(sandbox_path("out"), 0755);
 	trickle_init(&in, archive->data.data, archive->data.size, 1000);
-	if (unpack_tar(&in.reader, sandbox_path("out/tree"), &options, &err) < 0)
+	if (unpack_tar(&in.reader, spot_by_path(sandbox_path("out/tree")), &options, &err) < 0)
 		fail_msg("%s", err.message);
 }
 

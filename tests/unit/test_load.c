@@ -140,6 +140,79 @@ static void test_no_place(void **state)
 	assert_memory_equal(err.message, "artifact v failed to load: open ", 32);
 }
 
+/* Links in volumes: what stays inside is followed, what leads out is not, and what is replaced is not
+ * followed at all. */
+static void test_links_on_the_way(void **state)
+{
+	(void)state;
+	stage_fixture_put("volumes/links/real/kept", "");
+	stage_fixture_put("outside/file", "kept");
+	assert_int_equal(symlink("real", scratch_path("volumes/links/inside")), 0);
+	assert_int_equal(symlink("../../outside", scratch_path("volumes/links/out")), 0);
+	assert_int_equal(symlink("../../../outside/file", scratch_path("volumes/links/real/x")), 0);
+	assert_int_equal(load("{\"container\":{\"volumeMounts\":[{\"mountPath\":\"/links\"}]},"
+			      "\"inputs\":{\"artifacts\":[{\"name\":\"a\","
+			      "\"path\":\"/links/inside/new/x\",\"raw\":{\"data\":\"one\"}},"
+			      "{\"name\":\"b\",\"path\":\"/links/real/x\",\"mode\":384,"
+			      "\"raw\":{\"data\":\"two\"}}]}}"),
+			 0);
+	assert_string_equal(scratch_read("volumes/links/real/new/x"), "one");
+	assert_string_equal(scratch_read("volumes/links/real/x"), "two");
+	assert_string_equal(scratch_read("outside/file"), "kept");
+	assert_int_equal(scratch_mode("outside/file"), 0644);
+	assert_int_equal(load("{\"container\":{\"volumeMounts\":[{\"mountPath\":\"/links\"}]},"
+			      "\"inputs\":{\"artifacts\":[{\"name\":\"a\",\"optional\":true,"
+			      "\"path\":\"/links/out/new\",\"raw\":{\"data\":\"one\"}}]}}"),
+			 -EXDEV);
+	assert_non_null(strstr(err.message, "leads out of"));
+	assert_int_equal(scratch_count("outside"), 1);
+}
+
+/* Whoever writes to the outer volume cannot say where the inner one is. */
+static void test_volume_inside_a_volume(void **state)
+{
+	static const char template[] =
+		"{\"container\":{\"volumeMounts\":[{\"mountPath\":\"/outer\"},"
+		"{\"mountPath\":\"/outer/way/inner\"}]},\"inputs\":{\"artifacts\":["
+		"{\"name\":\"a\",\"path\":\"/outer/way/inner/d/x\",\"raw\":{\"data\":\"one\"}}]}}";
+
+	(void)state;
+	stage_fixture_put("volumes/outer/kept", "");
+	stage_fixture_put("volumes/elsewhere/inner/kept", "");
+	assert_int_equal(load(template), 0);
+	assert_string_equal(scratch_read("volumes/outer/way/inner/d/x"), "one");
+	assert_int_equal(
+		rename(scratch_path("volumes/outer/way"), scratch_path("volumes/outer/was")), 0);
+	assert_int_equal(symlink("../elsewhere", scratch_path("volumes/outer/way")), 0);
+	assert_int_equal(load(template), -EXDEV);
+	assert_int_equal(scratch_count("volumes/elsewhere/inner"), 1);
+}
+
+/* What a process that was killed has left under the names that it works with. */
+static void test_leftovers(void **state)
+{
+	(void)state;
+	stage_fixture_put("volumes/left/d/kept", "");
+	stage_fixture_put("volumes/left/d/.argo-a/half", "");
+	stage_fixture_put("volumes/left/.argo-b.tmp", "half");
+	stage_fixture_put("inputs/c/half", "");
+	stage_fixture_put("inputs/.argo-c.tmp", "half");
+	assert_int_equal(load("{\"container\":{\"volumeMounts\":[{\"mountPath\":\"/left\"}]},"
+			      "\"inputs\":{\"artifacts\":[{\"name\":\"a\",\"path\":\"/left/d\","
+			      "\"archive\":{\"tar\":{}},\"raw\":{\"data\":\"no archive\"}}]}}") < 0,
+			 true);
+	assert_int_equal(scratch_count("volumes/left/d"), 1);
+	assert_int_equal(load("{\"container\":{\"volumeMounts\":[{\"mountPath\":\"/left\"}]},"
+			      "\"inputs\":{\"artifacts\":[{\"name\":\"b\",\"path\":\"/left/b\","
+			      "\"raw\":{\"data\":\"whole\"}},{\"name\":\"c\",\"path\":\"/c\","
+			      "\"raw\":{\"data\":\"whole\"}}]}}"),
+			 0);
+	assert_string_equal(scratch_read("volumes/left/b"), "whole");
+	assert_string_equal(scratch_read("inputs/c"), "whole");
+	assert_int_equal(access(scratch_path("volumes/left/.argo-b.tmp"), F_OK), -1);
+	assert_int_equal(access(scratch_path("inputs/.argo-c.tmp"), F_OK), -1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -149,6 +222,9 @@ int main(void)
 		cmocka_unit_test(test_what_is_not_supplied),
 		cmocka_unit_test(test_what_cannot_be_loaded),
 		cmocka_unit_test(test_no_place),
+		cmocka_unit_test(test_links_on_the_way),
+		cmocka_unit_test(test_volume_inside_a_volume),
+		cmocka_unit_test(test_leftovers),
 	};
 
 	return cmocka_run_group_tests(tests, stage_fixture_set_up, scratch_tear_down);

@@ -18,7 +18,8 @@ static struct error err;
 static int merge(void)
 {
 	err = ERROR_NONE;
-	return merge_directories(scratch_path("from"), scratch_path("to"), &err);
+	return merge_directories(spot_by_path(scratch_path("from")),
+				 spot_by_path(scratch_path("to")), &err);
 }
 
 static bool is_there(const char *name)

@@ -31,10 +31,11 @@ static void test_one(void **state)
 {
 	(void)state;
 	make_tree("one");
-	assert_int_equal(permissions_set(scratch_path("one"), 0711, false, NULL), 0);
+	assert_int_equal(permissions_set(spot_by_path(scratch_path("one")), 0711, false, NULL), 0);
 	assert_int_equal(scratch_mode("one"), 0711);
 	assert_int_equal(scratch_mode("one/a"), 0755);
-	assert_int_equal(permissions_set(scratch_path("one/a/file"), 0600, true, NULL), 0);
+	assert_int_equal(
+		permissions_set(spot_by_path(scratch_path("one/a/file")), 0600, true, NULL), 0);
 	assert_int_equal(scratch_mode("one/a/file"), 0600);
 }
 
@@ -42,7 +43,7 @@ static void test_everything_below_but_links(void **state)
 {
 	(void)state;
 	make_tree("all");
-	assert_int_equal(permissions_set(scratch_path("all"), 0740, true, NULL), 0);
+	assert_int_equal(permissions_set(spot_by_path(scratch_path("all")), 0740, true, NULL), 0);
 	assert_int_equal(scratch_mode("all"), 0740);
 	assert_int_equal(scratch_mode("all/a"), 0740);
 	assert_int_equal(scratch_mode("all/a/b"), 0740);
@@ -61,7 +62,7 @@ static int close_tree(void *context)
 	if (path_make_directories(path, 0755, NULL) < 0)
 		return __LINE__;
 	snprintf(path, sizeof(path), "%s/mine", (char *)context);
-	return permissions_set(path, 0444, true, NULL) == 0 ? 0 : __LINE__;
+	return permissions_set(spot_by_path(path), 0444, true, NULL) == 0 ? 0 : __LINE__;
 }
 
 static void test_directories_come_last(void **state)
@@ -80,7 +81,7 @@ static void test_missing(void **state)
 	struct error err = ERROR_NONE;
 
 	(void)state;
-	assert_int_equal(permissions_set("/nonexistent", 0644, true, &err), -ENOENT);
+	assert_int_equal(permissions_set(spot_by_path("/nonexistent"), 0644, true, &err), -ENOENT);
 	assert_string_equal(err.message, "chmod /nonexistent: no such file or directory");
 }
 
@@ -88,15 +89,16 @@ static void test_open_to_everybody(void **state)
 {
 	(void)state;
 	make_tree("open");
-	assert_int_equal(permissions_open(scratch_path("open"), false, NULL), 0);
+	assert_int_equal(permissions_open(spot_by_path(scratch_path("open")), false, NULL), 0);
 	assert_int_equal(scratch_mode("open"), 0777);
 	assert_int_equal(scratch_mode("open/a"), 0755);
-	assert_int_equal(permissions_open(scratch_path("open"), true, NULL), 0);
+	assert_int_equal(permissions_open(spot_by_path(scratch_path("open")), true, NULL), 0);
 	assert_int_equal(scratch_mode("open/a/b"), 0777);
 	assert_int_equal(scratch_mode("open/a/file"), 0666);
 	assert_int_equal(scratch_mode("outside"), 0644);
 	assert_int_equal(chmod(scratch_path("open/a/file"), 0), 0);
-	assert_int_equal(permissions_open(scratch_path("open/a/file"), true, NULL), 0);
+	assert_int_equal(permissions_open(spot_by_path(scratch_path("open/a/file")), true, NULL),
+			 0);
 	assert_int_equal(scratch_mode("open/a/file"), 0666);
 }
 

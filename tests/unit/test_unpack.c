@@ -132,7 +132,8 @@ static void members_and_garbage_are_accepted(void **state)
 	}
 	buffer_append(&all, "\0\0\0garbage", 10);
 	trickle_init(&trickle, all.data, all.size, 7);
-	assert_int_equal(unpack_tar(&trickle.reader, sandbox_path("in/art"), &usual, &err), 0);
+	assert_int_equal(
+		unpack_tar(&trickle.reader, spot_by_path(sandbox_path("in/art")), &usual, &err), 0);
 	assert_int_equal(RUN(NULL, "diff", "-r", "--no-dereference", sandbox_path("src/t"),
 			     sandbox_path("in/art")),
 			 0);
@@ -272,19 +273,23 @@ static void limits_are_named(void **state)
 
 	(void)state;
 	memory_reader_init(&reader, tar.data, tar.size);
-	assert_int_equal(unpack_tar(&reader.reader, sandbox_path("in/art"), &options, &err),
+	assert_int_equal(unpack_tar(&reader.reader, spot_by_path(sandbox_path("in/art")), &options,
+				    &err),
 			 -EFBIG);
 	assert_string_equal(err.message, "more than the limit of 9 entries");
 	assert_nothing_left();
 	options = (struct unpack_options){ .max_bytes = 69 };
 	memory_reader_init(&reader, tar.data, tar.size);
-	assert_int_equal(unpack_tar(&reader.reader, sandbox_path("in/art"), &options, &err),
+	assert_int_equal(unpack_tar(&reader.reader, spot_by_path(sandbox_path("in/art")), &options,
+				    &err),
 			 -EFBIG);
 	assert_string_equal(err.message, "d/9: unpacked, it would exceed the limit of 69 bytes");
 	assert_nothing_left();
 	options.max_bytes = 70;
 	memory_reader_init(&reader, tar.data, tar.size);
-	assert_int_equal(unpack_tar(&reader.reader, sandbox_path("in/art"), &options, &err), 0);
+	assert_int_equal(unpack_tar(&reader.reader, spot_by_path(sandbox_path("in/art")), &options,
+				    &err),
+			 0);
 }
 
 static bool cancel(void *context)
@@ -307,7 +312,8 @@ static void cancelling_leaves_nothing(void **state)
 
 		options.hooks.context = &left;
 		memory_reader_init(&reader, tar.data, tar.size);
-		assert_int_equal(unpack_tar(&reader.reader, sandbox_path("in/art"), &options, &err),
+		assert_int_equal(unpack_tar(&reader.reader, spot_by_path(sandbox_path("in/art")),
+					    &options, &err),
 				 -ECANCELED);
 		assert_int_equal(err.class, ERROR_CANCELLED);
 		assert_nothing_left();

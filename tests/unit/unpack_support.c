@@ -136,7 +136,7 @@ int unpack(const void *data, size_t size, struct error *err)
 
 	*err = ERROR_NONE;
 	memory_reader_init(&reader, data, size);
-	return unpack_tar(&reader.reader, sandbox_path("in/art"), &usual, err);
+	return unpack_tar(&reader.reader, spot_by_path(sandbox_path("in/art")), &usual, err);
 }
 
 int unpack_buffer(const struct buffer *data, struct error *err)
@@ -150,7 +150,7 @@ int unpack_zip_at(const char *path, struct error *err)
 
 	assert_return_code(fd, errno);
 	*err = ERROR_NONE;
-	return unpack_zip(fd, sandbox_path("in/art"), &usual, err);
+	return unpack_zip(fd, spot_by_path(sandbox_path("in/art")), &usual, err);
 }
 
 void clear_in(void)

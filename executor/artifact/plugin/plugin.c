@@ -4,7 +4,6 @@
 #include "executor/artifact/plugin/message.h"
 #include "executor/artifact/plugin/socket.h"
 #include "executor/base/cleanup.h"
-#include "executor/base/path.h"
 #include "executor/base/text.h"
 #include "executor/http/retry.h"
 
@@ -35,7 +34,6 @@ struct method {
 	const char *name;
 	const char *verb; /* for messages */
 	int (*encode)(struct json_object *artifact, const char *path, struct buffer *out);
-	bool makes_path;
 };
 
 static void plugin_close(struct store *base)
@@ -131,8 +129,9 @@ static int attempt(struct plugin_store *self, const struct method *method,
 	return r < 0 ? error_prefix(err, r, "plugin %s %s failed", self->name, method->verb) : 0;
 }
 
+/* `made`: what the method makes, NULL = nothing. */
 static int call(struct store *base, const struct method *method, const char *path,
-		struct error *err)
+		const struct spot *made, struct error *err)
 {
 	struct plugin_store *self = (struct plugin_store *)base;
 	_cleanup_buffer_ struct buffer request = BUFFER_INIT(REQUEST_BYTES_MAX);
@@ -145,26 +144,26 @@ static int call(struct store *base, const struct method *method, const char *pat
 	retry.key = json_get_string(json_get(self->artifact, "plugin"), "key", NULL);
 	do {
 		/* An attempt before may have left a half of it. */
-		r = method->makes_path ? path_remove_tree(path, err) : 0;
+		r = made ? spot_remove_tree(*made, err) : 0;
 		if (r == 0)
 			r = attempt(self, method, &request, &retry, err);
 	} while (r < 0 && retry_again(&retry, err));
 	return r;
 }
 
-static int plugin_load(struct store *base, const char *path, struct error *err)
+static int plugin_load(struct store *base, struct spot spot, struct error *err)
 {
-	static const struct method method = { "Load", "load", message_load_request, true };
+	static const struct method method = { "Load", "load", message_load_request };
 
-	return call(base, &method, path, err);
+	return call(base, &method, spot.path, &spot, err);
 }
 
 static int plugin_save(struct store *base, const char *path, struct error *err)
 {
-	static const struct method method = { "Save", "save", message_save_request, false };
+	static const struct method method = { "Save", "save", message_save_request };
 	struct plugin_store *self = (struct plugin_store *)base;
 	struct stat st;
-	int r = call(base, &method, path, err);
+	int r = call(base, &method, path, NULL, err);
 
 	if (r == 0 && lstat(path, &st) == 0 && S_ISREG(st.st_mode))
 		store_tell_stored(&self->context, (uint64_t)st.st_size);
@@ -178,12 +177,12 @@ static int plugin_save(struct store *base, const char *path, struct error *err)
 
 static int plugin_remove(struct store *base, const char *relative, struct error *err)
 {
-	static const struct method method = { "Delete", "delete", message_delete_request, false };
+	static const struct method method = { "Delete", "delete", message_delete_request };
 
 	if (*relative)
 		return error_set(err, -ENOTSUP,
 				 "plugin: what lies below a key is the plugin's own");
-	return call(base, &method, NULL, err);
+	return call(base, &method, NULL, NULL, err);
 }
 
 const struct store_operations plugin_store_operations = {
