@@ -1,7 +1,7 @@
 """A user's process that swaps directories of a volume that several pods use with links out of it, as fast
 as it can, while inputs are put there and outputs are read from there.
 
-    play(lab, directory, "loading", "auto")
+    play(lab, directory, "a file", World("off"))
 """
 
 from __future__ import annotations
@@ -9,15 +9,18 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gzip
+import io
 import multiprocessing
 import os
+import zipfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.lab import BUCKET, Lab
 from tests.pod.model import has_landlock
-from tests.scenario import Step, artifact, describe, mount, tgz
+from tests.scenario import Json, Step, artifact, describe, mount, tgz
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
 START_SECONDS = 60
@@ -31,13 +34,32 @@ PAIRS = {
     "in/tree": "../../other",
     "in/tree.tmpdir": "/mainctrfs/other",
     "in/tree/d": "../../../other",
+    "in/.argo-file.tmp": "../../other/secret",
+    "in/.argo-tree.tmp": "/mainctrfs/other",
+    "in/.argo-tree.tmp/d": "../../../other",
     "out": "/mainctrfs/other",
     "out/d": "../../other",
     "out/d/f": "/mainctrfs/other/secret",
 }
-# How, and with which confinement. Saving looks at each name of the way by itself; it needs no Landlock, and
-# must not hide behind it. Loading needs it: docs/security.md.
-WAYS = {"saving": ("auto", "off"), **({"loading": ("auto",)} if has_landlock() else {})}
+
+
+@dataclass(frozen=True)
+class World:
+    """What the executor's containers run in."""
+
+    confinement: str
+    profile: str = ""  # of seccomp, of those of the pod runner
+
+    def __str__(self) -> str:
+        return f"{self.confinement} {self.profile}".rstrip()
+
+
+# Neither loading nor saving may need Landlock, or hide behind it.
+OPEN, UNAIDED = World("off"), World("off", "no-openat2")
+WORLDS = (OPEN, UNAIDED, *([World("auto")] if has_landlock() else []))
+# What is loaded; saving is the other way.
+LOADS = ("a file", "a prefix", "a tar", "a zip", "all at once")
+WAYS = (*LOADS, "saving")
 TREE = {"t": None, "t/d": None, **{f"t/d/{i}": MARK for i in range(50)}, **{f"t/{i}": MARK for i in range(50)}}
 
 
@@ -103,37 +125,66 @@ def make_claims(directory: Path) -> dict[str, str]:
     return {"other": str(other), "work": str(work)}
 
 
-def make_step(lab: Lab, way: str) -> Step:
-    lab.s3.client().put(BUCKET, "swapped/tree.tgz", tgz(TREE))
-    lab.s3.client().put(BUCKET, "swapped/file", MARK)
-    step = Step(
-        lab,
-        "true",
-        inputs=[
+def zipped(members: dict[str, bytes | None]) -> bytes:
+    """An archive: None is a directory."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name if content else f"{name}/", content or b"")
+    return out.getvalue()
+
+
+def inputs_of(way: str) -> list[Json]:
+    """Each sets permissions too, of all that it has brought."""
+    kept: Json = {"archive": {"none": {}}, "mode": 0o755, "recurseMode": True}
+    zip_: Json = {**kept, "archive": {"zip": {}}}
+    tar: Json = {**kept, "archive": {"tar": {}}}
+    chosen = {
+        "a file": [artifact("file", "/data/in/file", "swapped/file", **kept)],
+        "a prefix": [artifact("tree", "/data/in/tree", "swapped/prefix", **kept)],
+        "a tar": [artifact("tree", "/data/in/tree", "swapped/tree.tgz", **tar)],
+        "a zip": [artifact("tree", "/data/in/tree", "swapped/tree.zip", **zip_)],
+        "all at once": [
             artifact("tree", "/data/in/tree", "swapped/tree.tgz"),
             artifact("file", "/data/in/file", "swapped/file", archive={"none": {}}, mode=0o600),
             artifact("deep", "/data/deep/x/y/tree", "swapped/tree.tgz"),
         ],
+    }
+    return chosen.get(way, [])
+
+
+def make_step(lab: Lab, way: str) -> Step:
+    client = lab.s3.client()
+    if not lab.objects("swapped/"):
+        client.put(BUCKET, "swapped/tree.tgz", tgz(TREE))
+        client.put(BUCKET, "swapped/tree.zip", zipped(TREE))
+        client.put(BUCKET, "swapped/file", MARK)
+        for name, content in TREE.items():
+            if content:
+                client.put(BUCKET, f"swapped/prefix/{name.removeprefix('t/')}", content)
+    step = Step(
+        lab,
+        "true",
+        inputs=inputs_of(way),
         artifacts=[artifact("out", "/data/out"), artifact("d", "/data/out/d", archive={"none": {}})],
         mounts=[mount("work", "/data"), mount("other", "/other")],
     )
     for name in ("work", "other"):
         step.volume(name)["persistentVolumeClaim"] = {"claimName": name}
         del step.volume(name)["emptyDir"]
-    if way == "loading":
-        return step
-    step.template["inputs"]["artifacts"].clear()
-    step.set_artifacts()
     return step
 
 
-def play(lab: Lab, directory: Path, way: str, confinement: str) -> int:
+def play(lab: Lab, directory: Path, way: str, world: World) -> int:
     """One pod that only loads, or only saves, while it swaps: how many swaps there were."""
     claims = make_claims(directory / "claims")
     step = make_step(lab, way)
-    for container in ("init",) if way == "loading" else ("init", "wait"):
-        step.set_env(container, "ARGOEXEC_CONFINEMENT", confinement)
-    if way == "loading":
+    for container in ("init", "wait"):
+        step.set_env(container, "ARGOEXEC_CONFINEMENT", world.confinement)
+        if world.profile:
+            profile = {"type": "Localhost", "localhostProfile": world.profile}
+            step.container(container).setdefault("securityContext", {})["seccompProfile"] = profile
+    if way in LOADS:
         step.only_init()
     before = state(Path(claims["other"]))
     with swapping(claims["work"]) as swaps:

@@ -8,15 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests.lab import Lab
-from tests.swapping import WAYS, play
-
-PODS = 2
-
+from tests.swapping import WAYS, WORLDS, play
 
 @pytest.mark.parametrize("way", WAYS)
 def test_links_that_are_swapped_lead_nowhere(lab: Lab, tmp_path: Path, way: str) -> None:
     swaps = 0
-    for number in range(PODS):
-        for confinement in WAYS[way]:
-            swaps += play(lab, tmp_path / f"{confinement}{number}", way, confinement)
+    for world in WORLDS:
+        swaps += play(lab, tmp_path / str(world), way, world)
     assert swaps > 1000

@@ -30,6 +30,7 @@ RUNTIME_DEFAULT = {
 PROFILES = {
     "no-landlock": {errno.ENOSYS: "landlock_create_ruleset landlock_add_rule landlock_restrict_self"},
     "no-seccomp": {errno.ENOSYS: "seccomp"},
+    "no-openat2": {errno.EPERM: "openat2"},
 }
 # Number of an argument, "any" of these bits or "equal", what it is compared with.
 ARGUMENTS = {

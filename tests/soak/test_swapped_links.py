@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab import Lab
-from tests.swapping import WAYS, play
+from tests.swapping import WAYS, WORLDS, play
 
 DURATION_S = int(os.environ.get("SECONDS_OF_SWAPS", "60"))
 
@@ -24,7 +24,7 @@ def test_links_that_are_swapped_lead_nowhere(lab: Lab, tmp_path: Path, way: str)
     end = time.monotonic() + DURATION_S
     pods = swaps = 0
     while time.monotonic() < end:
-        swaps += play(lab, tmp_path / "pod", way, WAYS[way][pods % len(WAYS[way])])
+        swaps += play(lab, tmp_path / "pod", way, WORLDS[pods % len(WORLDS)])
         shutil.rmtree(tmp_path / "pod")
         pods += 1
     print(f"{way}: {pods} pods, {swaps} swaps", flush=True)

@@ -89,7 +89,8 @@ static void print_tar(char *text)
 		snprintf(at + 124, 12, "%011o", (unsigned)strlen(members[i].content));
 		memset(at + 148, ' ', 8);
 		at[156] = *members[i].type;
-		memcpy(at + 257, "ustar\00000", 8);
+		snprintf(at + 257, 6, "ustar");
+		at[263] = at[264] = '0';
 		for (size_t j = 0; j < BLOCK; j++)
 			sum += (unsigned char)at[j];
 		snprintf(at + 148, 8, "%06o", sum);
