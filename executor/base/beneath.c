@@ -193,17 +193,24 @@ static int explain(int r, const char *root, const char *relative, enum beneath_l
 	return error_errno(err, r, "open %s/%s", root, relative);
 }
 
+int file_open_beneath_at(int root_fd, const char *root, const char *relative, int flags,
+			 enum beneath_links links, struct error *err)
+{
+	int fd;
+
+	relative = without_root(relative);
+	fd = open_beneath(root_fd, relative, flags, links);
+	return fd < 0 ? explain(fd, root, relative, links, err) : fd;
+}
+
 int file_open_beneath(const char *root, const char *relative, int flags, enum beneath_links links,
 		      struct error *err)
 {
 	_cleanup_close_ int root_fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	int fd;
 
 	if (root_fd < 0)
 		return error_errno(err, -errno, "open %s", root);
-	relative = without_root(relative);
-	fd = open_beneath(root_fd, relative, flags, links);
-	return fd < 0 ? explain(fd, root, relative, links, err) : fd;
+	return file_open_beneath_at(root_fd, root, relative, flags, links, err);
 }
 
 /* How often a name that is there and not there is looked at, while somebody else makes and removes it. */
@@ -274,15 +281,12 @@ int file_make_beneath(int root_fd, const char *root, const char *relative, mode_
 	return fd < 0 ? error_errno(err, fd, "mkdir %s/%s", root, way) : fd;
 }
 
-int file_read_beneath(const char *root, const char *relative, enum beneath_links links,
-		      struct buffer *out, struct error *err)
+static int read_regular(int fd, const char *root, const char *relative, struct buffer *out,
+			struct error *err)
 {
-	_cleanup_close_ int fd = file_open_beneath(root, relative, O_RDONLY, links, err);
 	struct stat st;
 	int r;
 
-	if (fd < 0)
-		return fd;
 	relative = without_root(relative);
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
 		return error_set(err, -EINVAL, "read %s/%s: not a regular file", root, relative);
@@ -291,4 +295,21 @@ int file_read_beneath(const char *root, const char *relative, enum beneath_links
 		return error_set(err, r, "read %s/%s: larger than the limit of %zu bytes", root,
 				 relative, out->max);
 	return r < 0 ? error_errno(err, r, "read %s/%s", root, relative) : 0;
+}
+
+int file_read_beneath(const char *root, const char *relative, enum beneath_links links,
+		      struct buffer *out, struct error *err)
+{
+	_cleanup_close_ int fd = file_open_beneath(root, relative, O_RDONLY, links, err);
+
+	return fd < 0 ? fd : read_regular(fd, root, relative, out, err);
+}
+
+int file_read_beneath_at(int root_fd, const char *root, const char *relative,
+			 enum beneath_links links, struct buffer *out, struct error *err)
+{
+	_cleanup_close_ int fd =
+		file_open_beneath_at(root_fd, root, relative, O_RDONLY, links, err);
+
+	return fd < 0 ? fd : read_regular(fd, root, relative, out, err);
 }

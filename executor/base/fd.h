@@ -49,13 +49,19 @@ enum beneath_links { BENEATH_FOLLOW, BENEATH_REFUSE };
 int file_open_beneath(const char *root, const char *relative, int flags, enum beneath_links links,
 		      struct error *err);
 
+/* The same below an open directory; `root` is its path, for messages. */
+int file_open_beneath_at(int root_fd, const char *root, const char *relative, int flags,
+			 enum beneath_links links, struct error *err);
+
 /*
- * The same below an open directory (`root` is its path, for messages), and a directory: mkdir -p for what
- * is missing of `relative`, each of exactly `mode`. The descriptor is good for *at() calls only.
+ * The same, and a directory: mkdir -p for what is missing of `relative`, each of exactly `mode`. The
+ * descriptor is good for *at() calls only.
  */
 int file_make_beneath(int root_fd, const char *root, const char *relative, mode_t mode,
 		      enum beneath_links links, struct error *err);
 
-/* file_open_beneath and fd_read_all for a regular file. */
+/* The first two, and fd_read_all for a regular file. */
 int file_read_beneath(const char *root, const char *relative, enum beneath_links links,
 		      struct buffer *out, struct error *err);
+int file_read_beneath_at(int root_fd, const char *root, const char *relative,
+			 enum beneath_links links, struct buffer *out, struct error *err);

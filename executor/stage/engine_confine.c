@@ -3,6 +3,7 @@
 #include "executor/base/cleanup.h"
 #include "executor/base/path.h"
 #include "executor/stage/engine_message.h"
+#include "executor/stage/volume.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -39,15 +40,17 @@ static const char *const readable[] = {
 struct places {
 	struct confine_place *items;
 	size_t count, room;
-	char **texts; /* of items, where they are ours */
-	size_t text_count;
+	char *text; /* of items, where it is ours */
+	int *volumes; /* descriptors of items, where they are ours */
+	size_t volume_count;
 };
 
 static void places_done(struct places *places)
 {
-	for (size_t i = 0; i < places->text_count; i++)
-		free(places->texts[i]);
-	free(places->texts);
+	for (size_t i = 0; i < places->volume_count; i++)
+		close(places->volumes[i]);
+	free(places->volumes);
+	free(places->text);
 	free(places->items);
 }
 
@@ -58,12 +61,15 @@ static void add(struct places *places, const char *path, bool is_writable)
 			(struct confine_place){ .path = path, .is_writable = is_writable };
 }
 
-static void add_text(struct places *places, char *path, bool is_writable)
+/* One that cannot be found takes its artifact with it, in time. */
+static void add_volume(struct places *places, const struct stage *stage, const char *mount)
 {
-	if (!path)
+	int fd = volume_open(stage, mount, true, NULL);
+
+	if (fd < 0)
 		return;
-	places->texts[places->text_count++] = path;
-	add(places, path, is_writable);
+	places->volumes[places->volume_count++] = fd;
+	places->items[places->count++] = (struct confine_place){ .fd = fd, .is_writable = true };
 }
 
 /* Where each input goes: into a volume of the user's, or into the directory that main's paths are
@@ -78,7 +84,7 @@ static void add_targets(struct places *places, const struct stage *stage)
 
 		has_own = has_own || !mount;
 		if (mount)
-			add_text(places, path_join(stage->main_root, mount), true);
+			add_volume(places, stage, mount);
 	}
 	if (!has_own)
 		return;
@@ -90,14 +96,13 @@ static void add_targets(struct places *places, const struct stage *stage)
 static void add_readable(struct places *places)
 {
 	const char *directories = getenv("SSL_CERT_DIR");
-	char *rest = directories ? strdup(directories) : NULL, *path;
+	char *rest = places->text = directories ? strdup(directories) : NULL, *path;
 
 	for (size_t i = 0; i < READABLE_COUNT; i++)
 		add(places, readable[i], false);
 	add(places, getenv("SSL_CERT_FILE"), false);
 	if (!rest)
 		return;
-	places->texts[places->text_count++] = rest;
 	while ((path = strsep(&rest, ":")))
 		add(places, path, false);
 }
@@ -112,8 +117,8 @@ static int collect(struct places *places, const struct stage *stage,
 
 	places->room = inputs + handed->count + READABLE_COUNT + CERTIFICATE_DIRECTORIES_MAX + 8;
 	places->items = calloc(places->room, sizeof(*places->items));
-	places->texts = calloc(inputs + 1, sizeof(*places->texts));
-	if (!places->items || !places->texts)
+	places->volumes = calloc(inputs + 1, sizeof(*places->volumes));
+	if (!places->items || !places->volumes)
 		return -ENOMEM;
 	add(places, TEMPORARY, true);
 	add(places, getenv("TMPDIR"), true);

@@ -3,15 +3,13 @@
 #include "executor/base/cleanup.h"
 #include "executor/base/fd.h"
 #include "executor/stage/merge.h"
+#include "executor/stage/volume.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-
-/* Of directories above it. */
-#define DIRECTORY_MODE 0755
 
 static struct spot spot_of(const struct place *place, const char *path)
 {
@@ -39,39 +37,6 @@ struct spot place_target(const struct place *place)
 	return spot;
 }
 
-/* Our own container's files lead there, and nobody else has a hand in those. */
-static int open_root(const char *path, struct error *err)
-{
-	int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-
-	if (fd < 0 && errno == ENOENT) {
-		int r = path_make_directories(path, DIRECTORY_MODE, err);
-
-		if (r < 0)
-			return r;
-		fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	}
-	return fd < 0 ? error_errno(err, -errno, "open %s", path) : fd;
-}
-
-/* A volume that is mounted inside another one is found beneath that: others may write there. */
-static int open_volume(const struct stage *stage, const char *mount, struct error *err)
-{
-	const char *outer = template_find_outer_mount(stage->template, mount);
-	_cleanup_close_ int outer_fd = -1;
-	char path[PATH_MAX_BYTES];
-
-	if ((size_t)snprintf(path, sizeof(path), "%s%s", stage->main_root, outer ? outer : mount) >=
-	    sizeof(path))
-		return error_set(err, -ENAMETOOLONG, "path %.200s… is too long", mount);
-	if (!outer)
-		return open_root(path, err);
-	outer_fd = open_volume(stage, outer, err);
-	return outer_fd < 0 ? outer_fd :
-			      file_make_beneath(outer_fd, path, mount + strlen(outer),
-						DIRECTORY_MODE, BENEATH_FOLLOW, err);
-}
-
 /*
  * A volume may hold what others put there, also symbolic links: whatever of the way to the target
  * exists must lead to a place inside the volume.
@@ -80,7 +45,7 @@ static int find_in_volume(const struct stage *stage, const char *mount, const ch
 			  struct place *place, struct error *err)
 {
 	const char *relative = path + strlen(mount), *slash;
-	_cleanup_close_ int root_fd = open_volume(stage, mount, err), above_fd = -1;
+	_cleanup_close_ int root_fd = volume_open(stage, mount, true, err), above_fd = -1;
 	_cleanup_free_ char *above = NULL;
 	char root[PATH_MAX_BYTES];
 
@@ -97,7 +62,8 @@ static int find_in_volume(const struct stage *stage, const char *mount, const ch
 	if (!above)
 		return error_set(err, -ENOMEM, "out of memory");
 	snprintf(root, sizeof(root), "%s%s", stage->main_root, mount);
-	above_fd = file_make_beneath(root_fd, root, above, DIRECTORY_MODE, BENEATH_FOLLOW, err);
+	above_fd =
+		file_make_beneath(root_fd, root, above, VOLUME_DIRECTORY_MODE, BENEATH_FOLLOW, err);
 	if (above_fd < 0)
 		return above_fd;
 	/* The last component is replaced, not followed. */
@@ -135,7 +101,7 @@ int place_prepare(const struct stage *stage, const struct template_artifact *art
 	if (mount)
 		r = find_in_volume(stage, mount, artifact->path, place, err);
 	else
-		r = place->directory_fd = open_root(stage->inputs, err);
+		r = place->directory_fd = volume_open_own(stage->inputs, err);
 	if (r < 0)
 		return r;
 	set_names(stage, artifact, mount != NULL, place);

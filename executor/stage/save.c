@@ -5,6 +5,7 @@
 #include "executor/base/path.h"
 #include "executor/stage/source.h"
 #include "executor/stage/upload.h"
+#include "executor/stage/volume.h"
 #include "executor/template/location.h"
 #include "executor/template/template_check.h"
 
@@ -47,6 +48,7 @@ static int read_parameter(const struct stage *stage, const char *path, struct bu
 			  struct error *err)
 {
 	const char *mount = template_find_mount(stage->template, path);
+	_cleanup_close_ int root_fd = -1;
 	char where[PATH_MAX_BYTES];
 
 	/* Whichever of the two names it gets below, and a mount is no longer than the path. */
@@ -58,8 +60,12 @@ static int read_parameter(const struct stage *stage, const char *path, struct bu
 		return file_read_beneath(stage->root, where, BENEATH_REFUSE, out, err);
 	}
 	snprintf(where, sizeof(where), "%s%s", stage->main_root, mount ? mount : "");
-	return file_read_beneath(where, mount ? path + strlen(mount) : path, BENEATH_FOLLOW, out,
-				 err);
+	if (!mount)
+		return file_read_beneath(where, path, BENEATH_FOLLOW, out, err);
+	root_fd = volume_open(stage, mount, false, err);
+	return root_fd < 0 ? root_fd :
+			     file_read_beneath_at(root_fd, where, path + strlen(mount),
+						  BENEATH_FOLLOW, out, err);
 }
 
 static int save_parameter(const struct stage *stage, struct json_object *parameter,

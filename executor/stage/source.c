@@ -3,6 +3,7 @@
 #include "executor/base/cleanup.h"
 #include "executor/base/fd.h"
 #include "executor/base/path.h"
+#include "executor/stage/volume.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -23,19 +24,24 @@ static int examine(struct source *source, struct error *err)
 	return 0;
 }
 
-static int open_at(const char *root, const char *relative, enum beneath_links links,
-		   struct source *ret, struct error *err)
+/* What is too long for messages is so for the kernel. */
+static int set_path(struct source *source, const char *root, const char *relative,
+		    struct error *err)
 {
-	snprintf(ret->path, sizeof(ret->path), "%s/%s", root, relative + strspn(relative, "/"));
-	ret->fd = file_open_beneath(root, relative, O_RDONLY, links, err);
-	return ret->fd < 0 ? ret->fd : examine(ret, err);
+	if ((size_t)snprintf(source->path, sizeof(source->path), "%s/%s", root,
+			     relative + strspn(relative, "/")) < sizeof(source->path))
+		return 0;
+	return error_set(err, -ENAMETOOLONG, "path %.200s… is too long", source->path);
 }
 
 int source_open_collected(const struct stage *stage, const char *relative, struct source *ret,
 			  struct error *err)
 {
 	*ret = (struct source){ .fd = -1, .is_collected = true };
-	return open_at(stage->root, relative, BENEATH_REFUSE, ret, err);
+	if (set_path(ret, stage->root, relative, err) < 0)
+		return -ENAMETOOLONG;
+	ret->fd = file_open_beneath(stage->root, relative, O_RDONLY, BENEATH_REFUSE, err);
+	return ret->fd < 0 ? ret->fd : examine(ret, err);
 }
 
 /*
@@ -46,12 +52,25 @@ static int open_in_volume(const struct stage *stage, const char *path, struct so
 			  struct error *err)
 {
 	const char *mount = template_find_mount(stage->template, path);
+	const char *relative = mount ? path + strlen(mount) : path;
+	_cleanup_close_ int root_fd = -1;
 	char root[PATH_MAX_BYTES];
 
 	if ((size_t)snprintf(root, sizeof(root), "%s%s", stage->main_root, mount ? mount : "") >=
 	    sizeof(root))
 		return error_set(err, -ENAMETOOLONG, "path %.200s… is too long", path);
-	return open_at(root, mount ? path + strlen(mount) : path, BENEATH_FOLLOW, ret, err);
+	if (set_path(ret, root, relative, err) < 0)
+		return -ENAMETOOLONG;
+	if (mount) {
+		root_fd = volume_open(stage, mount, false, err);
+		if (root_fd < 0)
+			return root_fd;
+		ret->fd = file_open_beneath_at(root_fd, root, relative, O_RDONLY, BENEATH_FOLLOW,
+					       err);
+	} else {
+		ret->fd = file_open_beneath(root, relative, O_RDONLY, BENEATH_FOLLOW, err);
+	}
+	return ret->fd < 0 ? ret->fd : examine(ret, err);
 }
 
 /* A duplicate: the table's own stays for another attempt. */

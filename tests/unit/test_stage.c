@@ -117,6 +117,38 @@ static void test_long_output_paths(void **state)
 	template_free(template);
 }
 
+/* Who writes to the outer volume may put a link where the inner one is mounted. */
+static void test_outputs_of_a_volume_inside_a_volume(void **state)
+{
+	struct stage stage = open_stage(
+		"{\"container\":{\"volumeMounts\":[{\"mountPath\":\"/outer/way/inner\"},"
+		"{\"mountPath\":\"/outer\"}]},\"outputs\":{"
+		"\"parameters\":[{\"name\":\"p\",\"valueFrom\":{\"path\":\"/outer/way/inner/p\"}}],"
+		"\"artifacts\":[{\"name\":\"o\",\"path\":\"/outer/way/inner/p\"}]}}");
+	_cleanup_json_ struct json_object *values = json_new_object();
+	struct source source = { .fd = -1 };
+	struct error err = ERROR_NONE;
+
+	(void)state;
+	assert_int_equal(
+		path_make_directories(scratch_path("mainctrfs/outer/way/inner"), 0755, &err), 0);
+	assert_int_equal(path_make_directories(scratch_path("keys/inner"), 0755, &err), 0);
+	scratch_write("mainctrfs/outer/way/inner/p", "value");
+	scratch_write("keys/inner/p", "secret");
+	if (save_parameters(&stage, values, &err) < 0)
+		fail_msg("%s", err.message);
+	assert_string_equal(json_get_string(values, "p", ""), "value");
+	assert_int_equal(source_open(&stage, &template->outputs[0], &source, &err), 0);
+	source_close(&source);
+	assert_int_equal(rename(scratch_path("mainctrfs/outer/way"),
+				scratch_path("mainctrfs/outer/was")),
+			 0);
+	assert_int_equal(symlink("../../keys", scratch_path("mainctrfs/outer/way")), 0);
+	assert_int_equal(save_parameters(&stage, values, &err), -EXDEV);
+	assert_int_equal(source_open(&stage, &template->outputs[0], &source, &err), -EXDEV);
+	template_free(template);
+}
+
 /* The whole artifact may be a link, to somebody else's file. */
 static void test_permissions_of_a_link(void **state)
 {
@@ -158,6 +190,7 @@ int main(void)
 		cmocka_unit_test(test_neighbours_of_an_input_stay),
 		cmocka_unit_test(test_relative_outputs),
 		cmocka_unit_test(test_long_output_paths),
+		cmocka_unit_test(test_outputs_of_a_volume_inside_a_volume),
 		cmocka_unit_test(test_permissions_of_a_link),
 	};
 
