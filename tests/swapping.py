@@ -82,8 +82,8 @@ def swap(volume: str, started: Any, swaps: Any) -> None:
 
 @contextlib.contextmanager
 def swapping(volume: str) -> Iterator[Any]:
-    """Gives the number of swaps, as it grows."""
-    started, swaps = SPAWN.Event(), SPAWN.Value("q", 0)
+    """Gives the number of swaps, as it grows; without a lock, which could be taken for ever by who is killed."""
+    started, swaps = SPAWN.Event(), SPAWN.RawValue("q", 0)
     process = SPAWN.Process(target=swap, args=(volume, started, swaps), daemon=True)
     process.start()
     try:
