@@ -316,11 +316,16 @@ static void test_many(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_waits_overlap),    TEST(test_width),
-		TEST(test_stacks_are_apart), TEST(test_first_failure_ends_the_rest),
-		TEST(test_cancelled_loop),   TEST(test_jobs_wait_for_each_other),
-		TEST(test_nested),           TEST(test_failure_reaches_grandchildren),
-		TEST(test_poll_gives_way),   TEST(test_turns_of_a_millisecond),
+		TEST(test_waits_overlap),
+		TEST(test_width),
+		TEST(test_stacks_are_apart),
+		TEST(test_first_failure_ends_the_rest),
+		TEST(test_cancelled_loop),
+		TEST(test_jobs_wait_for_each_other),
+		TEST(test_nested),
+		TEST(test_failure_reaches_grandchildren),
+		TEST(test_poll_gives_way),
+		TEST(test_turns_of_a_millisecond),
 		TEST(test_many),
 	};
 

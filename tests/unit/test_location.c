@@ -307,8 +307,9 @@ static void test_telling(void **state)
 		  "open /b/l/k: is full (s3 object b/k, permanent)", ERROR_PERMANENT },
 		{ "{\"oss\":{\"bucket\":\"b\",\"key\":\"k\"}}", "put object b/k: gone",
 		  "put object b/k: gone (transient)", ERROR_TRANSIENT },
-		{ "{\"oss\":{\"bucket\":\"b\",\"key\":\"k\"}}", "put object b/k: gone (x, transient)",
-		  "put object b/k: gone (x, transient)", ERROR_TRANSIENT },
+		{ "{\"oss\":{\"bucket\":\"b\",\"key\":\"k\"}}",
+		  "put object b/k: gone (x, transient)", "put object b/k: gone (x, transient)",
+		  ERROR_TRANSIENT },
 		{ "{\"s3\":{\"bucket\":\"b\",\"key\":\"k\"}}", "no keys (transient)",
 		  "no keys (transient) (s3 object b/k)", ERROR_TRANSIENT },
 		{ "{\"http\":{\"url\":\"https://u:p@h/a?secret\"}}", "is full",
@@ -337,12 +338,9 @@ static void test_telling(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_every_type),
-		cmocka_unit_test(test_several),
-		cmocka_unit_test(test_other_kinds),
-		cmocka_unit_test(test_relocation),
-		cmocka_unit_test(test_assignment),
-		cmocka_unit_test(test_assigned_is_relocatable),
+		cmocka_unit_test(test_every_type),  cmocka_unit_test(test_several),
+		cmocka_unit_test(test_other_kinds), cmocka_unit_test(test_relocation),
+		cmocka_unit_test(test_assignment),  cmocka_unit_test(test_assigned_is_relocatable),
 		cmocka_unit_test(test_telling),
 	};
 

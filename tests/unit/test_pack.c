@@ -141,12 +141,13 @@ static const char python_list[] =
 /* Whose names they are in the container that made them is not known: owners are numbers. */
 static void python_lists_what_was_stored(void **state)
 {
-	static const char wanted[] = "d 5 0o2755 0 0 0 1700000000  0 0 nobody []\n"
-				     "d/fifo 6 0o600 0 0 0 1700000000  0 0 nobody []\n"
-				     "d/file 0 0o4711 70000 5000000 3 1700000001  0 0 nobody ['gid']\n"
-				     "d/link 2 0o777 0 0 0 1700000000 file 0 0 nobody []\n"
-				     "d/null 3 0o666 0 0 0 1700000000  1 3 nobody []\n"
-				     "d/old 0 0o644 0 0 0 -5  0 0 nobody ['mtime']\n";
+	static const char wanted[] =
+		"d 5 0o2755 0 0 0 1700000000  0 0 nobody []\n"
+		"d/fifo 6 0o600 0 0 0 1700000000  0 0 nobody []\n"
+		"d/file 0 0o4711 70000 5000000 3 1700000001  0 0 nobody ['gid']\n"
+		"d/link 2 0o777 0 0 0 1700000000 file 0 0 nobody []\n"
+		"d/null 3 0o666 0 0 0 1700000000  1 3 nobody []\n"
+		"d/old 0 0o644 0 0 0 -5  0 0 nobody ['mtime']\n";
 	_cleanup_collector_ struct collector archive = { .room = 0 };
 	_cleanup_buffer_ struct buffer list = BUFFER_INIT(100000);
 	struct timespec late[2] = { { EPOCH, 0 }, { EPOCH, 500000000 } };
