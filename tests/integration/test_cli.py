@@ -129,12 +129,12 @@ def test_wrong_levels_and_formats() -> None:
 @in_room
 def test_json_lines() -> None:
     """Whatever is logged, with whatever is hard to quote in it, is one object in one line."""
-    parameters = [{"name": 'p "\\\n\t\u00e9\x01', "valueFrom": {"path": "/no/such/\x7ffile"}}]
-    write_template(outputs={"parameters": parameters})
+    path = '/no/such/p "\\\n\t\u00e9\x01\x7ffile'
+    write_template(outputs={"parameters": [{"name": "p", "valueFrom": {"path": path}}]})
     flags = ("--loglevel", "debug", "--log-format", "json")
     lines = run("true", flags=flags).stderr.splitlines()
     records = [json.loads(line) for line in lines]
-    assert [r["name"] for r in records if "parameter" in r["msg"]] == [parameters[0]["name"]]
+    assert [r["path"] for r in records if "parameter" in r["msg"]] == [path]
     for record in records:
         assert record["argo"] is True
         assert record["level"] in ("DEBUG", "INFO", "WARN", "ERROR")
