@@ -291,7 +291,7 @@ int location_assign(struct json_object *artifact, struct json_object *archive_lo
 	return replace(artifact, type, json_new_object(), key, err);
 }
 
-/* "bucket/key"; "" for a type without keys. NULL = out of memory. */
+/* "bucket/key", or "/key" as a URL has it; "" for a type without keys. NULL = out of memory. */
 static char *describe_object(struct json_object *artifact)
 {
 	_cleanup_free_ char *key = copy_key(artifact);
@@ -299,7 +299,7 @@ static char *describe_object(struct json_object *artifact)
 	const char *bucket = json_get_string(location, "bucket", "");
 	char *text;
 
-	if (!key || asprintf(&text, "%s%s%s", bucket, *bucket ? "/" : "", key) < 0)
+	if (!key || asprintf(&text, "%s%s%s", bucket, *key ? "/" : "", key) < 0)
 		return NULL;
 	return text;
 }
@@ -317,6 +317,7 @@ void location_tell(struct json_object *artifact, struct error *err)
 	if (*object && strstr(err->message, object))
 		error_tell_class(err);
 	else
-		error_append(err, " (%s%s%s%s%s)", type, *object ? " object " : "", object,
-			     is_told ? "" : ", ", is_told ? "" : error_class_name(err->class));
+		error_append(err, " (%s%s%s%s%s)", type, *object ? " object " : "",
+			     object + (*object == '/'), is_told ? "" : ", ",
+			     is_told ? "" : error_class_name(err->class));
 }

@@ -27,7 +27,7 @@ FIELDS = ("exit code", "output", "main", "wait", "reported", "main's message", "
 def table() -> list[list[str]]:
     """The rows of the section, below its head."""
     text = (ROOT / "docs/states.md").read_text()
-    section = text.partition("\n## Endings\n")[2].partition("\n## ")[0]
+    section = text.partition("\n## Endings\n")[2].partition("\n##")[0]
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")]
         for line in section.splitlines()

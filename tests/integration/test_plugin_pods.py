@@ -169,7 +169,7 @@ def test_an_output_that_the_plugin_refuses(lab: Lab, tmp_path: Path, layout: str
     message = assert_failure(
         run.result.containers[aux(layout)],
         64,
-        "artifact no failed to save: plugin p save failed: the answer is no; ",
+        "artifact no failed to save: plugin p save failed: the answer is no (plugin object no, permanent); ",
         "artifact nf failed to save: plugin p save failed: rpc error: code = NotFound desc = ",
     )
     assert "ok failed" not in message
