@@ -343,8 +343,7 @@ static int load_one(const struct stage *stage, const struct template_artifact *a
 		r = landing_not_absent(set_permissions(&self, err), err);
 	place_done(&self.place);
 	if (r < 0) {
-		if (store)
-			location_tell(relocated, err);
+		location_tell(relocated, err);
 		return error_prefix(err, r, "artifact %s failed to load", artifact->name);
 	}
 	/* Who reads it in the log can rely on it, even if this process dies now. */

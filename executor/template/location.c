@@ -304,6 +304,20 @@ static char *describe_object(struct json_object *artifact)
 	return text;
 }
 
+/* As a store does it, not as a part of some path of ours. */
+static bool is_named(const char *message, const char *object)
+{
+	for (const char *at = message; (at = strstr(at, object)); at++) {
+		const char *word = at;
+
+		while (word > message && !strchr(" \"'(", word[-1]))
+			word--;
+		if (*word != '/')
+			return true;
+	}
+	return false;
+}
+
 void location_tell(struct json_object *artifact, struct error *err)
 {
 	_cleanup_free_ char *object = describe_object(artifact);
@@ -314,7 +328,7 @@ void location_tell(struct json_object *artifact, struct error *err)
 	    err->class == ERROR_CANCELLED)
 		return;
 	is_told = error_tells_class(err);
-	if (*object && strstr(err->message, object))
+	if (*object && is_named(err->message, object))
 		error_tell_class(err);
 	else
 		error_append(err, " (%s%s%s%s%s)", type, *object ? " object " : "",

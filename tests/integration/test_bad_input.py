@@ -354,6 +354,8 @@ def test_no_room_for_an_input(lab: Lab, form: str) -> None:
             texts = texts[:1]  # the member is named
         message = assert_failure(runner.containers["init"], 64, *texts)
         assert "no space left on device" in message or "free" in message, message
+        told = "(raw, permanent)" if form == "raw" else f"(s3 object {BUCKET}/{key}, permanent)"
+        assert message.endswith(told), message
         assert seen(runner) == []
 
 
@@ -461,7 +463,8 @@ def test_an_archive_that_leads_outside(lab: Lab, tmp_path: Path, name: str) -> N
     inputs = [artifact("in", "/in/in", key, archive={"tar": {}})]
     step = Step(lab, inputs=inputs).only_init()
     container = step.run(volumes_dir=str(tmp_path)).result.containers["init"]
-    assert_failure(container, 64, "artifact in failed to load", text)
+    message = assert_failure(container, 64, "artifact in failed to load", text)
+    assert message.endswith(f"(s3 object {BUCKET}/{key}, permanent)")
     assert os.listdir(tmp_path / "input-artifacts") == []
     assert not list(tmp_path.rglob("evil"))
     assert container.layer_bytes is not None
