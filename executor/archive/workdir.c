@@ -59,9 +59,11 @@ static int set_names(struct workdir *workdir, struct spot target, struct error *
 static int open_parent_by_path(struct workdir *workdir, struct error *err)
 {
 	_cleanup_free_ char *parent = path_join(workdir->target, "..");
-	int r = parent ? path_make_directories(parent, DIRECTORY_MODE, err) :
-			 error_set(err, -ENOMEM, "out of memory");
+	int r;
 
+	if (!parent)
+		return error_set(err, -ENOMEM, "out of memory");
+	r = path_make_directories(parent, DIRECTORY_MODE, err);
 	if (r < 0)
 		return r;
 	workdir->parent_fd = open(parent, O_PATH | O_DIRECTORY | O_CLOEXEC);

@@ -21,7 +21,10 @@ int field_copy(struct json_object *location, const char *field, char **ret, stru
 	if (strlen(s) != size)
 		return error_set(err, -EINVAL, "%s: contains a zero byte", field);
 	*ret = strdup(s);
-	return *ret ? 0 : error_set(err, -ENOMEM, "out of memory");
+	if (*ret)
+		return 0;
+	error_set(err, -ENOMEM, "out of memory");
+	return -ENOMEM;
 }
 
 int field_bool(struct json_object *object, const char *field, bool *ret, struct error *err)
