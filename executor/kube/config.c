@@ -41,8 +41,8 @@ static void trim(char *s)
 	s[size - start] = '\0';
 }
 
-/* Taken before the file is read: what comes between the two is seen the next time. A file that is
- * gone for now is no new one. */
+/* Called before the file is read: what comes between the two is seen the next time. A path without a
+ * file has not changed. *mark is that of the file as it is. */
 static bool has_changed(const char *path, struct kube_file_mark *mark)
 {
 	struct kube_file_mark now;

@@ -131,13 +131,12 @@ static void explain_lost(struct saving_item *item)
 /* What a store says of its own errors is said of all others, too: which object it would have been. */
 static void tell_location(struct saving_item *item)
 {
-	const struct stage *stage = item->saving->stage;
+	const struct template *template = item->saving->stage->template;
 	_cleanup_json_ struct json_object *described = NULL, *relocated = NULL;
-	int r = item->artifact ? save_describe_artifact(stage, item->artifact, &described, NULL) :
-				 save_describe_log(stage, item->name, &described, NULL);
 
-	if (r == 0 && location_relocate(described, template_archive_location(stage->template),
-					&relocated, NULL) == 0)
+	if (describe(item, &described, NULL) == 0 &&
+	    location_relocate(described, template_archive_location(template), &relocated, NULL) ==
+		    0)
 		location_tell(relocated, &item->error);
 }
 
