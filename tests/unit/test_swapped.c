@@ -98,8 +98,13 @@ static void print_tar(char *text)
 		memcpy(at, members[i].content, strlen(members[i].content));
 		at += *members[i].content ? BLOCK : 0;
 	}
-	for (const char *p = tar; p < at + 2 * BLOCK; p++)
-		text += sprintf(text, *p ? "%c" : "\\u0000", *p);
+	for (const char *p = tar; p < at + 2 * BLOCK; p++) {
+		if (*p)
+			*text++ = *p;
+		else
+			text = stpcpy(text, "\\u0000");
+	}
+	*text = '\0';
 }
 
 static struct stat status_of(const char *name)
