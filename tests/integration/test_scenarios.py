@@ -26,7 +26,6 @@ from tests.scenario import (
     parameter,
     wait_until_seen,
 )
-from tests.servers import versitygw
 from tests.servers.fault_proxy import FaultProxy
 
 Json = dict[str, Any]
@@ -38,9 +37,7 @@ UP = [mount("v", "/v")]
 
 @pytest.fixture
 def gc(tmp_path: Path) -> Iterator[GcLab]:
-    if reason := versitygw.unavailable():
-        pytest.skip(reason)
-    with GcLab(tmp_path, versitygw.VersityGw(tmp_path / "gateway")) as lab:
+    with GcLab(tmp_path) as lab:
         yield lab
 
 
