@@ -5,8 +5,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,28 +13,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
 
 #include <cmocka.h>
 
 #include "tests/unit/scratch.h"
-
-static int refuse_openat2(unsigned error)
-{
-	struct sock_filter code[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat2, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-	};
-	const struct sock_fprog program = { .len = 4, .filter = code };
-
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
-	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0)
-		return -1;
-	return syscall(SYS_openat2, -1, "", NULL, 0) < 0 && errno == (int)error ? 0 : -1;
-}
 
 static const struct {
 	const char *relative;
@@ -108,7 +88,7 @@ static int open_all(void *context)
 	int failed = 0, next_fd = dup(0);
 
 	close(next_fd);
-	if (error && refuse_openat2(error) < 0)
+	if (error && scratch_refuse_openat2(error) < 0)
 		return __LINE__;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct error err = ERROR_NONE;
@@ -172,7 +152,7 @@ static int open_magic_links(void *context)
 	char name[32];
 	int fd = open("/etc/passwd", O_RDONLY | O_CLOEXEC), ends[2];
 
-	if (error && refuse_openat2(error) < 0)
+	if (error && scratch_refuse_openat2(error) < 0)
 		return __LINE__;
 	snprintf(name, sizeof(name), "fd/%d", fd);
 	if (file_open_beneath("/proc/self", name, O_RDONLY, BENEATH_FOLLOW, &err) >= 0)
@@ -212,7 +192,7 @@ static int cross_mounts(void *context)
 	fd = open(scratch_path("root/mounted/file"), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
 	if (write(fd, "other", 5) != 5)
 		return __LINE__;
-	if (error && refuse_openat2(error) < 0)
+	if (error && scratch_refuse_openat2(error) < 0)
 		return __LINE__;
 	fd = file_open_beneath(scratch_path("root"), "mounted/../mounted/file", O_RDONLY,
 			       BENEATH_REFUSE, &err);
@@ -239,7 +219,7 @@ static int open_extremes(void *context)
 	static char relative[9000];
 	struct error err = ERROR_NONE;
 
-	if (error && refuse_openat2(error) < 0)
+	if (error && scratch_refuse_openat2(error) < 0)
 		return __LINE__;
 	memset(relative, 'x', 300);
 	if (file_open_beneath(scratch_path("root"), relative, O_RDONLY, BENEATH_FOLLOW, &err) !=
@@ -272,7 +252,7 @@ static int open_without_permission(void *context)
 	unsigned error = *(unsigned *)context;
 	struct error err = ERROR_NONE;
 
-	if (scratch_drop_privileges() < 0 || (error && refuse_openat2(error) < 0))
+	if (scratch_drop_privileges() < 0 || (error && scratch_refuse_openat2(error) < 0))
 		return __LINE__;
 	/* O_NOATIME on what belongs to somebody else: EPERM. */
 	if (file_open_beneath(scratch_path("root"), "a/..", O_RDONLY | O_NOATIME, BENEATH_FOLLOW,
@@ -401,7 +381,7 @@ static int make_each(void *context)
 
 	close(next_fd);
 	umask(077);
-	if (error && refuse_openat2(error) < 0)
+	if (error && scratch_refuse_openat2(error) < 0)
 		return __LINE__;
 	for (size_t i = 0; i < sizeof(makes) / sizeof(makes[0]); i++) {
 		struct error err = ERROR_NONE;

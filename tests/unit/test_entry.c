@@ -8,8 +8,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -19,7 +17,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -28,22 +25,6 @@
 #include "tests/unit/scratch.h"
 
 #define SECRET "not for them"
-
-static int refuse_openat2(unsigned error)
-{
-	struct sock_filter code[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat2, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-	};
-	const struct sock_fprog program = { .len = 4, .filter = code };
-
-	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
-			       prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0 ?
-		       -1 :
-		       0;
-}
 
 static void become_ourselves(struct identity *identity)
 {
@@ -83,7 +64,7 @@ static int check_each(void *context)
 	struct stat st;
 
 	become_ourselves(&as);
-	if (*error && refuse_openat2(*error) < 0)
+	if (*error && scratch_refuse_openat2(*error) < 0)
 		return __LINE__ & 255;
 	if (result_of(fd, "file", 0, &as) != 0 || result_of(fd, "below", O_DIRECTORY, &as) != 0)
 		return __LINE__ & 255;

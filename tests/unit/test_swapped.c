@@ -5,8 +5,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -16,7 +14,6 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -31,22 +28,6 @@
 /* Below the volume. */
 static const char *const swapped[] = { "in", "in/x", "in/x.tmpdir", "in/.argo-x.tmp", "in/x/d" };
 #define SWAPPED_COUNT (sizeof(swapped) / sizeof(swapped[0]))
-
-static int refuse_openat2(void)
-{
-	struct sock_filter code[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat2, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-	};
-	const struct sock_fprog program = { .len = 4, .filter = code };
-
-	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
-			       prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0 ?
-		       -1 :
-		       0;
-}
 
 /* Where the links lead: where the one who loads is. The one who swaps is elsewhere, or he would go through
  * his own links. */
@@ -163,7 +144,7 @@ static int load_while_it_swaps(void *context)
 	}
 	if (chdir(scratch_path("outside")) < 0)
 		return __LINE__;
-	if (!attempt->has_openat2 && refuse_openat2() < 0)
+	if (!attempt->has_openat2 && scratch_refuse_openat2(EPERM) < 0)
 		return __LINE__;
 	whole = load_for_a_while(attempt);
 	if (pid < 0 || kill(pid, SIGKILL) < 0 || waitpid(pid, NULL, 0) != pid)
