@@ -190,7 +190,7 @@ static int on_curl_socket(CURL *easy, curl_socket_t fd, int what, void *context,
 	uint32_t events = 0;
 	int r;
 
-	(void)easy;
+	http_flow_socket(easy, fd, what);
 	if (what == CURL_POLL_REMOVE) {
 		if (socket) {
 			forget_socket(socket);
@@ -276,14 +276,12 @@ static void on_kick(struct event_timer *timer)
 static struct http_progress measure(const struct http_transfer *transfer)
 {
 	struct http_progress progress = { .header_bytes = transfer->response.headers.size };
-	curl_socket_t fd = CURL_SOCKET_BAD;
 	int unsent;
 
 	curl_easy_getinfo(transfer->easy, CURLINFO_SIZE_UPLOAD_T, &progress.uploaded);
 	curl_easy_getinfo(transfer->easy, CURLINFO_SIZE_DOWNLOAD_T, &progress.downloaded);
-	curl_easy_getinfo(transfer->easy, CURLINFO_ACTIVESOCKET, &fd);
 	/* The last megabytes of an upload leave long after libcurl has written them. */
-	if (fd != CURL_SOCKET_BAD && ioctl(fd, SIOCOUTQ, &unsent) == 0)
+	if (transfer->fd >= 0 && ioctl(transfer->fd, SIOCOUTQ, &unsent) == 0)
 		progress.unsent_bytes = unsent;
 	return progress;
 }
@@ -450,6 +448,7 @@ struct http_transfer *http_start(struct http_client *client, const struct http_r
 	transfer->response.body.max = request->body_max ?: HTTP_BODY_BYTES_DEFAULT;
 	transfer->response.content_length = -1;
 	transfer->phase = HTTP_WAITING;
+	transfer->fd = -1;
 	transfer->moved_ms = clock_now_ms();
 	TAILQ_INSERT_TAIL(&client->transfers, transfer, link);
 	if (http_request_configure(transfer, err) < 0) {
@@ -482,19 +481,4 @@ void http_transfer_free(struct http_transfer *transfer)
 const struct http_response *http_transfer_response(const struct http_transfer *transfer)
 {
 	return transfer->has_headers ? &transfer->response : NULL;
-}
-
-void http_transfer_pause(struct http_transfer *transfer)
-{
-	transfer->is_paused = true;
-}
-
-void http_transfer_resume(struct http_transfer *transfer)
-{
-	if (!transfer->is_paused)
-		return;
-	transfer->is_paused = false;
-	transfer->moved_ms = clock_now_ms();
-	if (transfer->is_held && transfer->client)
-		event_timer_set(&transfer->client->kick_timer, 0);
 }

@@ -3,6 +3,7 @@
  *
  * http.c          the client, its sockets and timers, the life of a transfer
  * http_perform.c  one request from start to end; reading a response
+ * http_flow.c     how much of a response may come
  * http_request.c  a struct http_request as libcurl's options
  * http_payload.c  libcurl's callbacks for headers and bodies
  * http_outcome.c  libcurl's result as a struct error
@@ -102,6 +103,7 @@ struct http_transfer {
 	bool is_freed; /* by its owner, while inside libcurl */
 
 	CURL *easy;
+	int fd; /* its connection's while it runs; -1 = none */
 	struct curl_slist *headers;
 	struct curl_slist *connect_to;
 	char curl_text[CURL_ERROR_SIZE];
@@ -133,6 +135,10 @@ void http_client_leave(struct http_client *client);
 /* Gives a transfer to libcurl; ends it, its error being known. Both inside the above. */
 void http_transfer_begin(struct http_transfer *transfer);
 void http_transfer_finish(struct http_transfer *transfer);
+
+/* http_flow.c: for CURLMOPT_SOCKETFUNCTION. (CURLINFO_ACTIVESOCKET knows a connection only when its
+ * transfer is over.) */
+void http_flow_socket(CURL *easy, curl_socket_t fd, int what);
 
 /* http_request.c: makes transfer->easy; 0 or a negative errno with err filled. */
 int http_request_configure(struct http_transfer *transfer, struct error *err);

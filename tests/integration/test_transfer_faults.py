@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import random
+import signal
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,7 +20,8 @@ sys.path.insert(0, str(ROOT))
 from tests.integration.test_s3_store import store_for  # noqa: E402
 from tests.servers import swift as swift_server  # noqa: E402
 from tests.servers.fault_proxy import FaultProxy  # noqa: E402
-from tests.store_driver import Result, Store, make_file  # noqa: E402
+from tests.servers.ports import wait_until  # noqa: E402
+from tests.store_driver import Result, Store, driver, make_file  # noqa: E402
 
 MIB = 1 << 20
 BUCKET = "my-bucket"
@@ -181,6 +186,35 @@ def test_slow_object_comes_over_several_connections(store, proxy, swift, tmp_pat
     assert sum(r["response_bytes"] for r in reads) < len(data) + 8 * MIB
 
 
+def driver_pid() -> int:
+    tasks = Path("/proc/self/task").iterdir()
+    pids = [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
+    [pid] = [pid for pid in pids if Path(f"/proc/{pid}/exe").resolve() == driver()]
+    return pid
+
+
+@pytest.mark.parametrize("delay_s", [0, 0.5])
+def test_burst_behind_a_slow_start(store, proxy, swift, tmp_path, delay_s):
+    """What was believed to come slowly comes at once, before the others can take over or when they do,
+    and while nobody reads."""
+    data = random.Random(3).randbytes(100 * MIB)
+    swift.client().put(BUCKET, "burst", data)
+    slow = {"kind": "rate", "bytes_per_s": 10 * MIB, "bytes": 12 * MIB}
+    proxy.faults.add(verb="GET", path="/burst", count=1, action=slow)
+    if delay_s:
+        proxy.faults.add(verb="GET", path="/burst", action={"kind": "delay", "seconds": delay_s})
+    with ThreadPoolExecutor() as pool:
+        run = pool.submit(store.good, "burst", "get", tmp_path / "out")
+        wait_until(lambda: ranges(proxy), "ranges are asked for")
+        for signum in (signal.SIGSTOP, signal.SIGCONT):
+            os.kill(driver_pid(), signum)
+            time.sleep(1)
+        run.result()
+    assert (tmp_path / "out").read_bytes() == data
+    # The range that was asked for too early, or what the proxy's own socket holds.
+    assert sum(size for _, _, size in gets(proxy)) <= len(data) + 6 * MIB
+
+
 @pytest.mark.parametrize("status", [403, 412, 503])
 def test_refused_ranges_cost_nothing_but_speed(store, proxy, swift, tmp_path, status):
     data = slow_object(proxy, swift, 40 * MIB, nth=2, action={"kind": "status", "status": status})
@@ -232,6 +266,17 @@ def test_server_that_stops_reading(store, proxy, swift, tmp_path, operation):
     assert swift.client().get(BUCKET, "stopped") == data
     assert "i/o timeout" in result.log
     assert swift.client().list_uploads(BUCKET) == {}
+
+
+def test_end_of_an_upload_over_a_slow_line(store, proxy, swift, tmp_path):
+    """All of it is in the kernel's hands, and leaves them for longer than a server may say nothing."""
+    data = make_file(tmp_path / "in", 4 * MIB)
+    slow = {"kind": "rate", "bytes_per_s": MIB, "step": 16 * 1024}
+    proxy.faults.add(verb="PUT", path="/slow", action=slow)
+    store.env["STALL_MS"] = "2500"
+    result = store.good("slow", "put-file", tmp_path / "in", "x", "")
+    assert swift.client().get(BUCKET, "slow") == data
+    assert "i/o timeout" not in result.log
 
 
 def test_length_that_is_a_lie(store, proxy, swift, tmp_path):

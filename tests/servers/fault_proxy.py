@@ -47,8 +47,9 @@ FAULT_ACTIONS = {
     "status": {"status", "body", "headers", "drain"},
     # wait before the request goes to the server
     "delay": {"seconds"},
-    # both directions of this request, in bytes per second; so many at a time (a tenth of that)
-    "rate": {"bytes_per_s", "step"},
+    # both directions of this request, in bytes per second; so many at a time (a tenth of that); the
+    # first so many bytes of each only
+    "rate": {"bytes_per_s", "step", "bytes"},
     # close at once, without an answer and without asking the server
     "close": set(),
     # RST at once
@@ -305,7 +306,11 @@ class Connection:
             yield from pieces
             return
         step = action.get("step") or max(1, action["bytes_per_s"] // 10)
+        left = action.get("bytes")
         for piece in pieces:
+            if left is not None and (left := left - len(piece)) < 0:
+                yield piece
+                continue
             for start in range(0, len(piece), step):
                 part = piece[start : start + step]
                 self._proxy.stopping.wait(len(part) / action["bytes_per_s"])

@@ -31,6 +31,7 @@ struct object_reader {
 	uint64_t sampled; /* where it began */
 	int64_t sampled_ms;
 	int64_t starved_ms; /* there was nothing to read */
+	uint64_t lead; /* what comes in LEAD_MS */
 };
 
 /* --- the ranges --------------------------------------------------------------------------- */
@@ -140,39 +141,55 @@ static bool is_slow(struct object_reader *self, uint64_t position)
 	self->sampled = position;
 	self->sampled_ms = now_ms;
 	self->starved_ms = 0;
-	if (is_slow) {
-		uint64_t lead = bytes * LEAD_MS / (uint64_t)elapsed_ms;
-
-		self->planned = position + (lead > LEAD_BYTES_MIN ? lead : LEAD_BYTES_MIN);
-	}
+	if (is_slow)
+		self->lead = bytes * LEAD_MS / (uint64_t)elapsed_ms;
 	return is_slow;
+}
+
+/* Where the others shall take over: behind all that is on its way when they begin, since that comes
+ * whether it is read or not. False if there is not enough left then, or nobody knows. */
+static bool plan_ahead(struct object_reader *self)
+{
+	struct object_range *first = self->ranges[0];
+	uint64_t lead = self->lead > LEAD_BYTES_MIN ? self->lead : LEAD_BYTES_MIN;
+
+	first->window = http_transfer_hold_window(first->transfer);
+	lead += first->position + first->window;
+	if (first->window == 0 || lead + OBJECT_RANGE_BYTES >= (uint64_t)self->source.size)
+		return false;
+	self->planned = lead;
+	return true;
 }
 
 static bool is_worth_it(struct object_reader *self)
 {
 	const struct object_range *first = self->ranges[0];
-	uint64_t planned = self->planned;
 
 	if (self->is_single || self->source.size < OBJECT_SPREAD_BYTES_MIN ||
 	    self->source.etag[0] == '\0' || !first->transfer || first->error.code != 0)
 		return false;
-	if (first->position - self->sampled < SAMPLE_BYTES || !is_slow(self, first->position))
-		return false;
-	if (self->planned + OBJECT_RANGE_BYTES < (uint64_t)self->source.size)
-		return true;
-	self->planned = planned;
-	return false;
+	return first->position - self->sampled >= SAMPLE_BYTES && is_slow(self, first->position) &&
+	       plan_ahead(self);
 }
 
-/* The first range goes on beyond where the next one should have taken over: it came too late, or was
- * refused. */
+/* What the first range still gets goes beyond where the next one should have taken over: that came too
+ * late, or was refused. */
 static bool is_hopeless(const struct object_range *first)
 {
 	const struct object_range *next = first->next;
 
 	if (!next || first->end <= next->begin)
 		return false;
-	return first->position > next->begin || (next->error.code != 0 && !next->is_confirmed);
+	return first->position + first->window > next->begin ||
+	       (next->error.code != 0 && !next->is_confirmed);
+}
+
+/* One goes ahead and shows that there are ranges, and that they come in time, before others follow. */
+static bool may_follow(const struct object_range *first)
+{
+	const struct object_range *next = first->next;
+
+	return !next || next->is_confirmed || first->end <= next->begin;
 }
 
 /* Sees to the ranges ahead. */
@@ -185,7 +202,7 @@ static void spread(struct object_reader *self)
 	self->is_spread = true;
 	if (is_hopeless(first))
 		give_up_ahead(self);
-	while (!self->is_single && self->count <= OBJECT_RANGES_AHEAD &&
+	while (!self->is_single && self->count <= OBJECT_RANGES_AHEAD && may_follow(first) &&
 	       self->planned < (uint64_t)self->source.size)
 		if (!begin_ahead(self))
 			break;

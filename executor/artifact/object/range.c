@@ -131,6 +131,16 @@ static int append(struct object_range *self, const char *data, size_t size, stru
 	return 0;
 }
 
+/* The server is not told: it has to run out of leave to send. */
+static void end_at(struct object_range *self, uint64_t end)
+{
+	self->end = end;
+	if (self->window > 0 && end - self->position <= self->window) {
+		http_transfer_shut_window(self->transfer);
+		self->window = 0;
+	}
+}
+
 static int on_data(void *context, const char *data, size_t size, struct error *err)
 {
 	struct object_range *self = context;
@@ -143,7 +153,7 @@ static int on_data(void *context, const char *data, size_t size, struct error *e
 		return r;
 	/* The next one is really there: it need not be sent twice. */
 	if (next && next->is_confirmed && self->position <= next->begin)
-		self->end = next->begin;
+		end_at(self, next->begin);
 	if (size > self->end - self->position)
 		size = (size_t)(self->end - self->position);
 	r = append(self, data, size, err);
