@@ -19,7 +19,8 @@ int fill_check_part(const struct tar_part *part, const struct member *member, st
 	return 0;
 }
 
-int fill_part(int fd, const struct tar_part *part, const struct member *member, struct error *err)
+int fill_part(struct filling *file, const struct tar_part *part, const struct member *member,
+	      struct error *err)
 {
 	char printable[MEMBER_PRINTABLE_MAX];
 	const char *p = part->data;
@@ -32,7 +33,7 @@ int fill_part(int fd, const struct tar_part *part, const struct member *member, 
 	if (r < 0 || fill_is_zeros(p, size))
 		return r;
 	while (size > 0) {
-		ssize_t n = pwrite(fd, p, size, (off_t)offset);
+		ssize_t n = pwrite(file->fd, p, size, (off_t)offset);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -43,17 +44,19 @@ int fill_part(int fd, const struct tar_part *part, const struct member *member, 
 		offset += (uint64_t)n;
 		size -= (size_t)n;
 	}
+	if (offset > file->end)
+		file->end = offset;
 	return 0;
 }
 
-int fill_from_tar(struct tar_reader *tar, int fd, const struct member *member,
+int fill_from_tar(struct tar_reader *tar, struct filling *file, const struct member *member,
 		  const struct hooks *hooks, struct error *err)
 {
 	struct tar_part part;
 	int r;
 
 	while ((r = tar_reader_data(tar, &part, err)) > 0) {
-		r = fill_part(fd, &part, member, err);
+		r = fill_part(file, &part, member, err);
 		if (r == 0)
 			r = hooks_check(hooks, err);
 		if (r < 0)

@@ -5,13 +5,20 @@
 #include "executor/archive/member.h"
 #include "executor/archive/tar_reader.h"
 
+struct filling {
+	int fd;
+	uint64_t end; /* of what is written, or FILLING_UNKNOWN */
+};
+#define FILLING_UNKNOWN UINT64_MAX
+
 /* 0; -EBADMSG for a part that is not within the announced size. */
 int fill_check_part(const struct tar_part *part, const struct member *member, struct error *err);
 
 /* Zeros are left to be a hole. */
-int fill_part(int fd, const struct tar_part *part, const struct member *member, struct error *err);
+int fill_part(struct filling *file, const struct tar_part *part, const struct member *member,
+	      struct error *err);
 bool fill_is_zeros(const void *data, size_t size);
 
 /* All that the reader still has of it. */
-int fill_from_tar(struct tar_reader *tar, int fd, const struct member *member,
+int fill_from_tar(struct tar_reader *tar, struct filling *file, const struct member *member,
 		  const struct hooks *hooks, struct error *err);

@@ -288,7 +288,7 @@ static int create_file(struct tree *tree, const char *location, struct error *er
 }
 
 int tree_file_open(struct tree *tree, const char *location, const struct member *member,
-		   int *ret_fd, struct error *err)
+		   struct filling *ret, struct error *err)
 {
 	int r = reserve(tree, location, member->size, err);
 
@@ -296,18 +296,20 @@ int tree_file_open(struct tree *tree, const char *location, const struct member 
 		r = create_file(tree, location, err);
 	if (r < 0)
 		return r;
-	*ret_fd = r;
+	*ret = (struct filling){ .fd = r };
 	return 0;
 }
 
-int tree_file_close(struct tree *tree, int fd, const struct member *member, struct error *err)
+int tree_file_close(struct tree *tree, const struct filling *file, const struct member *member,
+		    struct error *err)
 {
 	struct timespec times[2];
-	int r = 0;
+	int fd = file->fd, r = 0;
 
 	times_of(member, times);
 	set_attributes(tree, fd, member);
-	if (ftruncate(fd, (off_t)member->size) < 0)
+	/* A call that takes its time even if it changes nothing. */
+	if (file->end != member->size && ftruncate(fd, (off_t)member->size) < 0)
 		r = fail(-errno, "truncate", member->name, err);
 	else if (fchmod(fd, member->mode & PERMISSIONS) < 0)
 		r = fail(-errno, "chmod", member->name, err);
@@ -331,19 +333,21 @@ static int copy_file(struct tree *tree, int from_fd, const char *from, const str
 	};
 	_cleanup_close_ int source =
 		openat(from_fd, from, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	int fd, r;
+	struct filling file;
+	int r;
 
 	if (source < 0)
 		return fail(-errno, "open", location, err);
-	r = tree_file_open(tree, location, &member, &fd, err);
+	r = tree_file_open(tree, location, &member, &file, err);
 	if (r < 0)
 		return r;
-	r = fd_copy(source, fd);
+	r = fd_copy(source, file.fd);
 	if (r < 0) {
-		close(fd);
+		close(file.fd);
 		return fail(r, "copy", location, err);
 	}
-	return tree_file_close(tree, fd, &member, err);
+	file.end = FILLING_UNKNOWN;
+	return tree_file_close(tree, &file, &member, err);
 }
 
 /* The directory of the link's target; its own descriptor, as the tree remembers only one. */

@@ -11,6 +11,7 @@
 #pragma once
 
 #include "executor/archive/beneath.h"
+#include "executor/archive/fill.h"
 #include "executor/archive/hooks.h"
 #include "executor/archive/member.h"
 #include "executor/base/buffer.h"
@@ -76,9 +77,10 @@ int tree_name_again(struct tree *tree, const char *location, const struct member
 
 /* A regular file in the making. Fails at once if member->size is more than there is room. */
 int tree_file_open(struct tree *tree, const char *location, const struct member *member,
-		   int *ret_fd, struct error *err);
+		   struct filling *ret, struct error *err);
 /* Sets size, attributes, mode and times, and closes the file in any case. */
-int tree_file_close(struct tree *tree, int fd, const struct member *member, struct error *err);
+int tree_file_close(struct tree *tree, const struct filling *file, const struct member *member,
+		    struct error *err);
 
 /* Judges the links that had to wait, and sets the directories' times. */
 int tree_finish(struct tree *tree, struct error *err);

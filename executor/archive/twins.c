@@ -49,27 +49,29 @@ static int remember(struct twins *twins, const char *location, const struct memb
 }
 
 /* With `r` from filling it. */
-static int finish(struct twins *twins, int fd, const struct member *member, int r,
-		  struct error *err)
+static int finish(struct twins *twins, const struct filling *file, const struct member *member,
+		  int r, struct error *err)
 {
 	if (r < 0) {
-		close(fd);
+		close(file->fd);
 		return r;
 	}
-	return tree_file_close(twins->tree, fd, member, err);
+	return tree_file_close(twins->tree, file, member, err);
 }
 
+/* ret NULL: nobody wants to know what was made. */
 static int unpack_alone(struct twins *twins, struct tar_reader *tar, const char *location,
 			const struct member *member, struct stat *ret, struct error *err)
 {
-	int fd, r = tree_file_open(twins->tree, location, member, &fd, err);
+	struct filling file;
+	int r = tree_file_open(twins->tree, location, member, &file, err);
 
 	if (r < 0)
 		return r;
-	r = fill_from_tar(tar, fd, member, twins->hooks, err);
-	if (r == 0 && fstat(fd, ret) < 0)
+	r = fill_from_tar(tar, &file, member, twins->hooks, err);
+	if (r == 0 && ret && fstat(file.fd, ret) < 0)
 		r = error_errno(err, -errno, "stat %.900s", location);
-	return finish(twins, fd, member, r, err);
+	return finish(twins, &file, member, r, err);
 }
 
 /* --- comparing -------------------------------------------------------------------------- */
@@ -155,7 +157,7 @@ static int compare(struct comparison *self, struct tar_reader *tar, const struct
 }
 
 /* What the file and the member have in common, as the beginning of another file. */
-static int copy_same(struct comparison *self, int fd, const struct member *member,
+static int copy_same(struct comparison *self, struct filling *file, const struct member *member,
 		     const struct hooks *hooks, struct error *err)
 {
 	uint64_t end = self->same;
@@ -171,7 +173,7 @@ static int copy_same(struct comparison *self, int fd, const struct member *membe
 		if ((size_t)n < step)
 			return error_set(err, -EIO, "%.900s: changed while it was unpacked",
 					 member->name);
-		r = fill_part(fd, &part, member, err);
+		r = fill_part(file, &part, member, err);
 		if (r == 0)
 			r = hooks_check(hooks, err);
 		if (r < 0)
@@ -185,16 +187,17 @@ static int copy_same(struct comparison *self, int fd, const struct member *membe
 static int part_ways(struct twins *twins, struct comparison *comparison, struct tar_reader *tar,
 		     const char *location, const struct member *member, struct error *err)
 {
-	int fd, r = tree_file_open(twins->tree, location, member, &fd, err);
+	struct filling file;
+	int r = tree_file_open(twins->tree, location, member, &file, err);
 
 	if (r < 0)
 		return r;
-	r = copy_same(comparison, fd, member, twins->hooks, err);
+	r = copy_same(comparison, &file, member, twins->hooks, err);
 	if (r == 0 && comparison->has_part)
-		r = fill_part(fd, &comparison->part, member, err);
+		r = fill_part(&file, &comparison->part, member, err);
 	if (r == 0 && comparison->has_part)
-		r = fill_from_tar(tar, fd, member, twins->hooks, err);
-	return finish(twins, fd, member, r, err);
+		r = fill_from_tar(tar, &file, member, twins->hooks, err);
+	return finish(twins, &file, member, r, err);
 }
 
 static int compare_or_part(struct twins *twins, int first_fd, struct tar_reader *tar,
@@ -233,8 +236,8 @@ int twins_unpack(struct twins *twins, struct tar_reader *tar, const char *locati
 		if (r > 0)
 			return compare_or_part(twins, first_fd, tar, location, member, err);
 	}
+	if (!member->is_shared || known)
+		return unpack_alone(twins, tar, location, member, NULL, err);
 	r = unpack_alone(twins, tar, location, member, &made, err);
-	return r == 0 && member->is_shared && !known ?
-		       remember(twins, location, member, &made, err) :
-		       r;
+	return r < 0 ? r : remember(twins, location, member, &made, err);
 }

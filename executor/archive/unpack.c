@@ -67,7 +67,7 @@ static int count_entry(struct unpacker *self, struct error *err)
 	return hooks_check(&self->options->hooks, err);
 }
 
-static int fill_from_zip(struct unpacker *self, struct zip_reader *zip, int fd,
+static int fill_from_zip(struct unpacker *self, struct zip_reader *zip, struct filling *file,
 			 const struct member *member, struct error *err)
 {
 	_cleanup_free_ char *chunk = malloc(STREAM_CHUNK_BYTES);
@@ -80,7 +80,7 @@ static int fill_from_zip(struct unpacker *self, struct zip_reader *zip, int fd,
 		int r;
 
 		part.size = (size_t)n;
-		r = fill_part(fd, &part, member, err);
+		r = fill_part(file, &part, member, err);
 		if (r == 0)
 			r = hooks_check(&self->options->hooks, err);
 		if (r < 0)
@@ -93,16 +93,17 @@ static int fill_from_zip(struct unpacker *self, struct zip_reader *zip, int fd,
 static int unpack_zip_file(struct unpacker *self, const char *location, const struct member *member,
 			   struct zip_reader *zip, struct error *err)
 {
-	int fd, r = tree_file_open(&self->tree, location, member, &fd, err);
+	struct filling file;
+	int r = tree_file_open(&self->tree, location, member, &file, err);
 
 	if (r < 0)
 		return r;
-	r = fill_from_zip(self, zip, fd, member, err);
+	r = fill_from_zip(self, zip, &file, member, err);
 	if (r < 0) {
-		close(fd);
+		close(file.fd);
 		return r;
 	}
-	return tree_file_close(&self->tree, fd, member, err);
+	return tree_file_close(&self->tree, &file, member, err);
 }
 
 static int unpack_hard_link(struct unpacker *self, const char *location,
@@ -164,9 +165,10 @@ static int unpack_zip_link(struct unpacker *self, struct zip_reader *zip, const 
 			   const struct member *member, struct error *err)
 {
 	char text[PATH_MAX_BYTES], printable[MEMBER_PRINTABLE_MAX];
-	struct member file = *member;
+	struct member plain = *member;
+	struct filling file;
 	struct tar_part part = { .data = text };
-	int fd, r = read_zip_link(zip, text, sizeof(text), err);
+	int r = read_zip_link(zip, text, sizeof(text), err);
 
 	if (r < 0)
 		return r;
@@ -175,17 +177,17 @@ static int unpack_zip_link(struct unpacker *self, struct zip_reader *zip, const 
 	hooks_warn(&self->options->hooks,
 		   "%s: a symbolic link that points outside: made a file with the link's text",
 		   member_printable(member->name, printable));
-	file.mode = S_IFREG | 0644;
+	plain.mode = S_IFREG | 0644;
 	part.size = (size_t)member->size;
-	r = tree_file_open(&self->tree, location, &file, &fd, err);
+	r = tree_file_open(&self->tree, location, &plain, &file, err);
 	if (r < 0)
 		return r;
-	r = fill_part(fd, &part, &file, err);
+	r = fill_part(&file, &part, &plain, err);
 	if (r < 0) {
-		close(fd);
+		close(file.fd);
 		return r;
 	}
-	return tree_file_close(&self->tree, fd, &file, err);
+	return tree_file_close(&self->tree, &file, &plain, err);
 }
 
 static int unpack_zip_member(struct unpacker *self, struct zip_reader *zip,

@@ -137,11 +137,11 @@ int scratch_drop_privileges(void)
 		       0;
 }
 
-int scratch_refuse_openat2(unsigned error)
+int scratch_refuse_call(unsigned number, unsigned error)
 {
 	struct sock_filter code[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat2, 0, 1),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};
@@ -151,4 +151,9 @@ int scratch_refuse_openat2(unsigned error)
 			       prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0 ?
 		       -1 :
 		       0;
+}
+
+int scratch_refuse_openat2(unsigned error)
+{
+	return scratch_refuse_call(SYS_openat2, error);
 }

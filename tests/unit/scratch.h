@@ -33,5 +33,6 @@ void scratch_run_child(int (*body)(void *context), void *context);
 /* In such a child: become an ordinary user for good; 0 or a negative errno. */
 int scratch_drop_privileges(void);
 
-/* And: openat2(2) fails with `error` from now on, as where a container's filter refuses it. 0 or -1. */
+/* And: a system call fails with `error` from now on, as where a container's filter refuses it. 0 or -1. */
+int scratch_refuse_call(unsigned number, unsigned error);
 int scratch_refuse_openat2(unsigned error);

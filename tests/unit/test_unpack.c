@@ -2,6 +2,7 @@
 #include "executor/archive/unpack.h"
 #include "executor/base/cleanup.h"
 #include "executor/base/path.h"
+#include "tests/unit/scratch.h"
 #include "tests/unit/unpack_support.h"
 
 #include <errno.h>
@@ -14,6 +15,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include <cmocka.h>
 
@@ -339,6 +341,41 @@ static void full_disk_leaves_nothing(void **state)
 	assert_return_code(umount(sandbox_path("in")), errno);
 }
 
+static int unpack_without_truncation(void *context)
+{
+	struct buffer *tar = context;
+	struct error err;
+
+	if (scratch_refuse_call(SYS_ftruncate, EIO) < 0)
+		return __LINE__;
+	if (unpack_buffer(&tar[0], &err) < 0)
+		return __LINE__;
+	/* Zeros at the end are not written. */
+	if (unpack_buffer(&tar[1], &err) != -EIO || !strstr(err.message, "truncate d/zeros"))
+		return __LINE__;
+	return 0;
+}
+
+/* Of many small files, a call that changes nothing is a good part of what they take. */
+static void written_files_have_their_size(void **state)
+{
+	static const struct entry written[] = { FILE_("d/empty", ""), FILE_("d/full", "content") };
+	static const struct entry zeros = { '0', "d/zeros", NULL, NULL, 0, 2 * BLOCK };
+	static const char content[2 * BLOCK];
+	struct buffer tar[2] = { BUFFER_INIT(100000), BUFFER_INIT(100000) };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(written) / sizeof(written[0]); i++)
+		add_entry(&tar[0], &written[i]);
+	add_end(&tar[0]);
+	add_block(&tar[1], &zeros, sizeof(content));
+	assert_int_equal(buffer_append(&tar[1], content, sizeof(content)), 0);
+	add_end(&tar[1]);
+	scratch_run_child(unpack_without_truncation, tar);
+	buffer_done(&tar[0]);
+	buffer_done(&tar[1]);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, unpack_setup, unpack_teardown)
 
 int main(void)
@@ -356,6 +393,7 @@ int main(void)
 		TEST(limits_are_named),
 		TEST(cancelling_leaves_nothing),
 		TEST(full_disk_leaves_nothing),
+		TEST(written_files_have_their_size),
 	};
 
 	umask(022);
