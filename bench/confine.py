@@ -15,8 +15,8 @@ from bench.subject import Subject
 from bench.yard import Outcome, Yard
 
 STARTS = 40
-TRANSFERS = 5
-# Of what takes a quarter of a second, five have no least that would come again.
+TRANSFERS = 10
+# Of what takes a quarter of a second, ten have no least that would come again.
 SHORT_TRANSFERS = 25
 SECONDS = 0.003
 ANONYMOUS = 2 * MB
