@@ -268,13 +268,15 @@ def test_server_that_stops_reading(store, proxy, swift, tmp_path, operation):
     assert swift.client().list_uploads(BUCKET) == {}
 
 
-def test_end_of_an_upload_over_a_slow_line(store, proxy, swift, tmp_path):
+def test_end_of_an_upload_over_a_slow_line(store, swift, tmp_path):
     """All of it is in the kernel's hands, and leaves them for longer than a server may say nothing."""
-    data = make_file(tmp_path / "in", 4 * MIB)
-    slow = {"kind": "rate", "bytes_per_s": MIB, "step": 16 * 1024}
-    proxy.faults.add(verb="PUT", path="/slow", action=slow)
-    store.env["STALL_MS"] = "2500"
-    result = store.good("slow", "put-file", tmp_path / "in", "x", "")
+    data = make_file(tmp_path / "in", 3 * MIB // 2)
+    with FaultProxy(swift.address, receive_bytes=64 * 1024) as proxy:
+        slow = {"kind": "rate", "bytes_per_s": MIB // 4, "step": 16 * 1024}
+        proxy.faults.add(verb="PUT", path="/slow", action=slow)
+        store.location["endpoint"] = proxy.endpoint
+        store.env["STALL_MS"] = STALL_MS
+        result = store.good("slow", "put-file", tmp_path / "in", "x", "")
     assert swift.client().get(BUCKET, "slow") == data
     assert "i/o timeout" not in result.log
 

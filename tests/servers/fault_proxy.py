@@ -387,7 +387,15 @@ class Connection:
 class FaultProxy(Server):
     """Listens from the constructor to stop(); also a context manager."""
 
-    def __init__(self, upstream: tuple[str, int] | None, host: str = "127.0.0.1", port: int = 0):
+    def __init__(
+        self,
+        upstream: tuple[str, int] | None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        receive_bytes: int = 0,
+    ):
+        """RECEIVE_BYTES: what the kernel takes of requests before the proxy does; 0 = as it likes."""
         self.upstream = upstream
         self.faults = FaultTable(FAULT_ACTIONS)
         self.stopping = threading.Event()
@@ -396,6 +404,8 @@ class FaultProxy(Server):
         self._connections: dict[int, Connection] = {}
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._listener = socket.create_server((host, port), family=family, backlog=128)
+        if receive_bytes:
+            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
         self.host, self.port = self._listener.getsockname()[:2]
         self._thread = threading.Thread(target=self._accept, daemon=True)
         self._thread.start()
