@@ -31,24 +31,32 @@ SMALL, LARGE = b"small", bytes(100_000)
 
 
 class Scene:
-    """A pod whose main has left `small` and `large` in a volume and, if asked, `own` in its own file system."""
+    """A pod whose main has left `small`, MORE like it, and `large` in a volume and, if asked, `own` in its own
+    file system."""
 
     def __init__(
-        self, lab: Lab, proxy: FaultProxy, has_own: bool = False, large: bytes = LARGE, place: Any = None
+        self,
+        lab: Lab,
+        proxy: FaultProxy,
+        has_own: bool = False,
+        large: bytes = LARGE,
+        place: Any = None,
+        more: int = 0,
     ):
         self.proxy = proxy
         self.table = Table(lab)
         self.table.clear()
-        artifacts = [artifact(name, f"/v/{name}", archive=NONE) for name in ("small", "large")]
-        (VOLUME / "small").write_bytes(SMALL)
-        (VOLUME / "large").write_bytes(large)
+        self.names = ["small", *(f"more-{i}" for i in range(more)), "large"]
+        artifacts = [artifact(name, f"/v/{name}", archive=NONE) for name in self.names]
+        for name in self.names:
+            (VOLUME / name).write_bytes(large if name == "large" else SMALL)
         if has_own:
             artifacts.append(artifact("own", "/own/own", archive=NONE, optional=True))
             (OWN / "own").write_bytes(LARGE)
         self.pod = Pod(self.table, "node-1", proxy, artifacts, place)
 
-    def first(self, *held: str) -> None:
-        """A `wait` that is killed when `small` is stored and HELD are on their way to the store."""
+    def first(self, *held: str, said: str = "") -> None:
+        """A `wait` that is killed when `small` is stored, HELD are on their way to the store, and it has SAID so."""
         rules = [
             self.proxy.faults.add(verb="PUT", path=path, count=1, action={"kind": "stall_request", "bytes": 1000})
             for path in held
@@ -59,6 +67,7 @@ class Scene:
             assert main.wait(30) == 0
         # The staging process says so before its role knows.
         until(lambda: all(rule.fired for rule in rules) and b'"stored"' in JOURNAL.read_bytes())
+        until(lambda: said in LOG.read_text())
         assert kill_wait(wait)
         LOG.write_text("")
 
@@ -91,7 +100,7 @@ class Scene:
 
     def assert_complete(self, code: int, log: str) -> None:
         assert code == 0, log
-        assert self.reported() == ["small", "large"]
+        assert self.reported() == self.names
 
 
 @contextmanager
@@ -342,6 +351,25 @@ def test_no_place(lab: Lab, spoil: Callable[[], None]) -> None:
         assert log.count(MEMORY) == 1 and "outputs are sent again" in log
         after = contents()
         assert all(after[path] == content for path, content in before.items())
+
+
+@in_room
+def test_a_disk_that_fills_up(lab: Lab) -> None:
+    """Half of what is to be kept has a place. What was kept counts, the rest goes on from memory."""
+    with scene(lab, more=40) as it:
+        linux.umount("/tmp")
+        linux.mount("tmpfs", "/tmp", "tmpfs", 0, "size=8192")
+        it.first("/large", said=MEMORY)
+        data = JOURNAL.read_bytes()
+        stored = data.count(b'"stored"')
+        assert 0 < stored < len(it.names) - 1
+        assert records(data)[-1][1] == len(data) <= 8192
+        code, log = it.second()
+        it.assert_complete(code, log)
+        assert GOING_ON in log and NO_COUNT not in log
+        assert log.count(MEMORY) == 1 and "outputs are sent again" in log
+        sent = [it.count(f"/{name}") for name in it.names]
+        assert set(sent) <= {1, 2} and sent.count(1) >= stored
 
 
 def share_with_main() -> None:
