@@ -1,7 +1,9 @@
 /*
  * Reading one object. A large one that comes slower than it is read is fetched over several
  * connections: the first goes on, and ranges ahead of it are asked for, as many as the process's budget
- * has room for, until the first reaches them. What is read is in order.
+ * has room for, until the first reaches them. What is read is in order. They begin behind all that the
+ * server may send over the first one unasked, and one shows that it comes in time before others follow:
+ * one range at most comes in vain.
  */
 #pragma once
 
