@@ -36,18 +36,29 @@ void http_flow_socket(CURL *easy, curl_socket_t fd, int what)
 		transfer->fd = -1;
 }
 
+/* Linux 5.14; before that it may still grow. */
+static void lock_buffer(const struct http_transfer *transfer, int lock)
+{
+	(void)setsockopt(transfer->fd, SOL_SOCKET, SO_BUF_LOCK, &lock, sizeof(lock));
+}
+
 size_t http_transfer_hold_window(struct http_transfer *transfer)
 {
-	int lock = SOCK_RCVBUF_LOCK, size = 0;
+	int size = 0;
 	socklen_t length = sizeof(size);
 
 	if (transfer->fd < 0 || transfer->phase != HTTP_RUNNING)
 		return 0;
-	/* Linux 5.14; before that it may still grow. */
-	(void)setsockopt(transfer->fd, SOL_SOCKET, SO_BUF_LOCK, &lock, sizeof(lock));
+	lock_buffer(transfer, SOCK_RCVBUF_LOCK);
 	if (getsockopt(transfer->fd, SOL_SOCKET, SO_RCVBUF, &size, &length) < 0 || size < 0)
 		return 0;
 	return (size_t)size;
+}
+
+void http_transfer_release_window(struct http_transfer *transfer)
+{
+	if (transfer->fd >= 0 && transfer->phase == HTTP_RUNNING)
+		lock_buffer(transfer, 0);
 }
 
 void http_transfer_shut_window(struct http_transfer *transfer)

@@ -121,10 +121,14 @@ static bool begin_ahead(struct object_reader *self)
 /* The first one goes on to the end alone. */
 static void give_up_ahead(struct object_reader *self)
 {
+	struct object_range *first = self->ranges[0];
+
 	while (self->count > 1)
 		pop(self, self->count - 1);
-	self->ranges[0]->next = NULL;
-	self->planned = self->ranges[0]->end;
+	first->next = NULL;
+	if (first->transfer)
+		http_transfer_release_window(first->transfer);
+	self->planned = first->end;
 	self->is_single = true;
 }
 
@@ -155,10 +159,12 @@ static bool plan_ahead(struct object_reader *self)
 
 	first->window = http_transfer_hold_window(first->transfer);
 	lead += first->position + first->window;
-	if (first->window == 0 || lead + OBJECT_RANGE_BYTES >= (uint64_t)self->source.size)
-		return false;
-	self->planned = lead;
-	return true;
+	if (first->window > 0 && lead + OBJECT_RANGE_BYTES < (uint64_t)self->source.size) {
+		self->planned = lead;
+		return true;
+	}
+	http_transfer_release_window(first->transfer);
+	return false;
 }
 
 static bool is_worth_it(struct object_reader *self)

@@ -131,11 +131,11 @@ static int append(struct object_range *self, const char *data, size_t size, stru
 	return 0;
 }
 
-/* The server is not told: it has to run out of leave to send. */
+/* A server that was asked for more is not told: it has to run out of leave to send. */
 static void end_at(struct object_range *self, uint64_t end)
 {
 	self->end = end;
-	if (self->window > 0 && end - self->position <= self->window) {
+	if (self->window > 0 && end < self->asked && end - self->position <= self->window) {
 		http_transfer_shut_window(self->transfer);
 		self->window = 0;
 	}
