@@ -16,6 +16,7 @@ import pytest
 from tests.control import (
     CONT,
     POLITE,
+    STUBBORN,
     TOKEN,
     Control,
     KeepAlive,
@@ -278,7 +279,7 @@ def test_strangers_do_not_take_the_place_of_others(
 
 def test_ipv6(lab: Lab, tmp_path: Path) -> None:
     cert = make(tmp_path / "six", ("::1",))
-    with serving(lab, **listening_pod(lab, POLITE, "[::]:0", cert=cert)) as (runner, local):
+    with serving(lab, **listening_pod(lab, STUBBORN, "[::]:0", cert=cert)) as (runner, local):
         host, port = address_of(runner)
         assert host == "::"
         six = RemoteControl(("::1", port), cert=cert)
@@ -290,7 +291,8 @@ def test_ipv6(lab: Lab, tmp_path: Path) -> None:
             context.wrap_socket(sock).close()
         six.terminate(graceSeconds=60)
         assert local.container()["request"]["peer"].startswith("[::1]:")
-        assert end(runner) == 7
+        six.terminate(graceSeconds=0)
+        assert end(runner) == 137
 
 
 def test_the_documented_patch(lab: Lab, tmp_path: Path) -> None:
