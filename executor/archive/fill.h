@@ -5,6 +5,7 @@
 #include "executor/archive/member.h"
 #include "executor/archive/tar_reader.h"
 
+/* A file that is being filled: a hole at its end is still to be made. */
 struct filling {
 	int fd;
 	uint64_t end; /* of what is written, or FILLING_UNKNOWN */

@@ -145,6 +145,7 @@ void http_transfer_resume(struct http_transfer *transfer);
 /* How much may be on its way from the server, at most: the size of the socket's receive buffer, which
  * does not grow until it is released. 0 = that cannot be said: there is no connection. */
 size_t http_transfer_hold_window(struct http_transfer *transfer);
+/* Lets it grow again. */
 void http_transfer_release_window(struct http_transfer *transfer);
 /* The server gets no leave to send more than it was given; what little it takes to go on, it gets. */
 void http_transfer_shut_window(struct http_transfer *transfer);

@@ -50,7 +50,7 @@ struct object_range {
 	struct http_transfer *transfer;
 	struct transfer_claim connection, memory;
 	struct retry retry;
-	size_t window; /* what may be on its way beyond `end`, if that moved; 0 = nothing was done about it */
+	size_t window; /* what the server has leave to send, at most, until `next` takes over; 0 = not held */
 	size_t unread_max; /* then it is paused; 0 = never */
 	bool is_checked; /* the headers of the running transfer were */
 };
