@@ -135,19 +135,29 @@ bool location_is_complete(struct json_object *artifact)
 	return !type->is_url_key || strstr(json_get_string(location, "url", ""), "://");
 }
 
+/* Where the path of a URL begins, with its slash; the whole of one without a host. */
+static const char *url_path(const char *url)
+{
+	const char *host = strstr(url, "://");
+
+	return host ? host + 3 + strcspn(host + 3, "/?#") : url;
+}
+
 const char *location_key(struct json_object *artifact)
 {
 	const struct type *type = find_type(artifact);
-	const char *value, *host;
+	const char *value;
 
 	if (!type || !type->key_field)
 		return NULL;
 	value = json_get_string(location_get(artifact), type->key_field, "");
 	if (type->is_url_key) {
-		host = strstr(value, "://");
-		value = host ? strchrnul(host + 3, '/') : value;
+		value = url_path(value);
 		if (*value == '/')
 			value++;
+		/* A query is part of the place. */
+		if (*value == '?' || *value == '#')
+			return NULL;
 	}
 	return *value ? value : NULL;
 }
@@ -197,8 +207,7 @@ static char *copy_key(struct json_object *artifact)
 static int set_url_key(struct json_object *location, const char *key)
 {
 	const char *url = json_get_string(location, "url", "");
-	const char *host = strstr(url, "://");
-	const char *path = host ? host + 3 + strcspn(host + 3, "/?#") : url;
+	const char *path = url_path(url);
 	_cleanup_buffer_ struct buffer changed = BUFFER_INIT(URL_BYTES_MAX);
 	int r = buffer_append(&changed, url, (size_t)(path - url));
 

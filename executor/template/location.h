@@ -32,8 +32,8 @@ int location_check(struct json_object *artifact, struct error *err);
 /* Enough to find the object without the repository's defaults. */
 bool location_is_complete(struct json_object *artifact);
 
-/* The key (s3 key, azure blob, hdfs path, path of an http URL); NULL when there is none or the
- * type has no keys. Lent; valid until the artifact changes. */
+/* The key (s3 key, azure blob, hdfs path, path of an http URL with its query); NULL when there is none
+ * (a query alone is none) or the type has no keys. Lent; valid until the artifact changes. */
 const char *location_key(struct json_object *artifact);
 
 /*

@@ -57,6 +57,12 @@ static const struct {
 	{ "{\"http\":{\"url\":\"https://h/a/b\"}}", "http", true, "a/b" },
 	{ "{\"http\":{\"url\":\"https://h\"}}", "http", true, NULL },
 	{ "{\"http\":{\"url\":\"/a/b\"}}", "http", false, "a/b" },
+	/* A query, or what follows '#', is no key and has none. */
+	{ "{\"http\":{\"url\":\"https://h/a?b\"}}", "http", true, "a?b" },
+	{ "{\"http\":{\"url\":\"https://h/?a=b\"}}", "http", true, NULL },
+	{ "{\"http\":{\"url\":\"https://h?a=/b\"}}", "http", true, NULL },
+	{ "{\"http\":{\"url\":\"https://h/#a\"}}", "http", true, NULL },
+	{ "{\"http\":{\"url\":\"/?a=b\"}}", "http", false, NULL },
 	{ "{\"artifactory\":{\"url\":\"https://h/a\"}}", "artifactory", false, "a" },
 	{ "{\"artifactory\":{\"url\":\"https://h/a\",\"usernameSecret\":{\"name\":\"s\"}}}",
 	  "artifactory", true, "a" },
@@ -172,6 +178,8 @@ static const struct {
 	  "{\"artifactory\":{\"url\":\"https://h/k\",\"usernameSecret\":{\"name\":\"s\"}}}", NULL },
 	/* Failures. */
 	{ "{\"s3\":{\"key\":\"k\"}}", NULL, NULL, "template artifact location not set" },
+	{ "{\"artifactory\":{\"url\":\"https://h/?q\"}}", s3_repository, NULL,
+	  "key unsupported: cannot get key for artifact location, because it is invalid" },
 	{ "{}", s3_repository, NULL,
 	  "key unsupported: cannot get key for artifact location, because it is invalid" },
 	{ "{\"s3\":{\"key\":\"k\"}}", "{\"archiveLogs\":true}", NULL,
