@@ -320,6 +320,7 @@ static int take_namespace(const struct kube_options *options, struct kube_config
 static int check_server(struct kube_config *config, struct error *err)
 {
 	char *with_scheme = NULL;
+	const char *host;
 	size_t size;
 
 	if (!strstr(config->server, "://")) {
@@ -338,7 +339,12 @@ static int check_server(struct kube_config *config, struct error *err)
 					 "Kubernetes API server: the URL holds a character that "
 					 "cannot stand there (0x%02x)",
 					 (unsigned char)*p);
-	for (size = strlen(config->server); size > 8 && config->server[size - 1] == '/'; size--)
+	/* The end of the text is one of those characters, too. */
+	host = strstr(config->server, "://") + 3;
+	if (strchr("/:", *host))
+		return error_set(err, -EINVAL, "Kubernetes API server \"%s\": the URL names no host",
+				 config->server);
+	for (size = strlen(config->server); config->server[size - 1] == '/'; size--)
 		config->server[size - 1] = '\0';
 	return 0;
 }

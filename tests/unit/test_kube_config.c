@@ -425,6 +425,12 @@ static void test_bad_options(void **state)
 
 	f->options.server = "ftp://x";
 	load_badly(f, "not an http(s) URL");
+	f->options.server = "http://";
+	load_badly(f, "the URL names no host");
+	f->options.server = "https:///k8s";
+	load_badly(f, "the URL names no host");
+	f->options.server = "https://:6443";
+	load_badly(f, "the URL names no host");
 	f->options.server = "https://x/ y";
 	load_badly(f, "a character that cannot stand there (0x20)");
 	f->options.server = "https://x";
