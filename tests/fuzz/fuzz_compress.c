@@ -11,7 +11,7 @@
 #include <string.h>
 
 /* Of a bomb, this much is read. */
-#define CONTENT_BYTES_MAX (1024 * 1024)
+#define CONTENT_BYTES_MAX (128 * 1024)
 
 struct packed {
 	struct writer writer;
