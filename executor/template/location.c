@@ -121,6 +121,14 @@ int location_check(struct json_object *artifact, struct error *err)
 	return 0;
 }
 
+/* Behind "scheme://" at its beginning; NULL if there is none: it is only a path. */
+static const char *url_host(const char *url)
+{
+	const char *end = url + strcspn(url, ":/?#");
+
+	return end > url && strncmp(end, "://", 3) == 0 ? end + 3 : NULL;
+}
+
 bool location_is_complete(struct json_object *artifact)
 {
 	const struct type *type = find_type(artifact);
@@ -132,15 +140,15 @@ bool location_is_complete(struct json_object *artifact)
 		if (!is_filled(json_get(location, type->needs[i])))
 			return false;
 	/* A URL that is only a path is a key: it takes its host from the repository. */
-	return !type->is_url_key || strstr(json_get_string(location, "url", ""), "://");
+	return !type->is_url_key || url_host(json_get_string(location, "url", ""));
 }
 
 /* Where the path of a URL begins, with its slash; the whole of one without a host. */
 static const char *url_path(const char *url)
 {
-	const char *host = strstr(url, "://");
+	const char *host = url_host(url);
 
-	return host ? host + 3 + strcspn(host + 3, "/?#") : url;
+	return host ? host + strcspn(host, "/?#") : url;
 }
 
 const char *location_key(struct json_object *artifact)

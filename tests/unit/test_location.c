@@ -63,6 +63,10 @@ static const struct {
 	{ "{\"http\":{\"url\":\"https://h?a=/b\"}}", "http", true, NULL },
 	{ "{\"http\":{\"url\":\"https://h/#a\"}}", "http", true, NULL },
 	{ "{\"http\":{\"url\":\"/?a=b\"}}", "http", false, NULL },
+	/* Only what stands in front is a scheme. */
+	{ "{\"http\":{\"url\":\"/a?b=http://h/c\"}}", "http", false, "a?b=http://h/c" },
+	{ "{\"http\":{\"url\":\"a/b://c\"}}", "http", false, "a/b://c" },
+	{ "{\"http\":{\"url\":\"https://h/://\"}}", "http", true, "://" },
 	{ "{\"artifactory\":{\"url\":\"https://h/a\"}}", "artifactory", false, "a" },
 	{ "{\"artifactory\":{\"url\":\"https://h/a\",\"usernameSecret\":{\"name\":\"s\"}}}",
 	  "artifactory", true, "a" },
@@ -176,6 +180,8 @@ static const struct {
 	{ "{\"http\":{\"url\":\"/k\"}}",
 	  "{\"artifactory\":{\"url\":\"https://h\",\"usernameSecret\":{\"name\":\"s\"}}}",
 	  "{\"artifactory\":{\"url\":\"https://h/k\",\"usernameSecret\":{\"name\":\"s\"}}}", NULL },
+	{ "{\"artifactory\":{\"url\":\"https://h/://\"}}", "{\"http\":{\"url\":\"x#y\"}}",
+	  "{\"http\":{\"url\":\"/://#y\"}}", NULL },
 	/* Failures. */
 	{ "{\"s3\":{\"key\":\"k\"}}", NULL, NULL, "template artifact location not set" },
 	{ "{\"artifactory\":{\"url\":\"https://h/?q\"}}", s3_repository, NULL,
