@@ -320,7 +320,7 @@ static int take_namespace(const struct kube_options *options, struct kube_config
 static int check_server(struct kube_config *config, struct error *err)
 {
 	char *with_scheme = NULL;
-	const char *host;
+	const char *host, *end, *at;
 	size_t size;
 
 	if (!strstr(config->server, "://")) {
@@ -339,11 +339,13 @@ static int check_server(struct kube_config *config, struct error *err)
 					 "Kubernetes API server: the URL holds a character that "
 					 "cannot stand there (0x%02x)",
 					 (unsigned char)*p);
-	/* The end of the text is one of those characters, too. */
+	/* "user:password@" may stand in front of it, which is not to be told. */
 	host = strstr(config->server, "://") + 3;
-	if (strchr("/:", *host))
-		return error_set(err, -EINVAL, "Kubernetes API server \"%s\": the URL names no host",
-				 config->server);
+	end = strchrnul(host, '/');
+	at = memrchr(host, '@', (size_t)(end - host));
+	host = at ? at + 1 : host;
+	if (host == end || *host == ':')
+		return error_set(err, -EINVAL, "Kubernetes API server: the URL names no host");
 	for (size = strlen(config->server); config->server[size - 1] == '/'; size--)
 		config->server[size - 1] = '\0';
 	return 0;

@@ -417,6 +417,10 @@ static void test_server_alone_is_enough(void **state)
 	load(f);
 	assert_string_equal(f->config.server, "https://example:6443/k8s");
 	assert_null(f->config.token);
+	kube_config_done(&f->config);
+	f->options.server = "https://:p@example/";
+	load(f);
+	assert_string_equal(f->config.server, "https://:p@example");
 }
 
 static void test_bad_options(void **state)
@@ -431,6 +435,8 @@ static void test_bad_options(void **state)
 	load_badly(f, "the URL names no host");
 	f->options.server = "https://:6443";
 	load_badly(f, "the URL names no host");
+	f->options.server = "https://user:secret@/k8s";
+	load_badly(f, "Kubernetes API server: the URL names no host");
 	f->options.server = "https://x/ y";
 	load_badly(f, "a character that cannot stand there (0x20)");
 	f->options.server = "https://x";
