@@ -254,14 +254,15 @@ static void refuse(struct saving_item *item, const struct saving_item *other)
 {
 	_cleanup_json_ struct json_object *place = NULL;
 	char name[STAGE_LOG_NAME_MAX], other_name[STAGE_LOG_NAME_MAX];
-	/* Of a URL it may be none: then the place is the whole of it. */
+	/* A URL without a path has none; its query may hold what is secret. */
 	const char *key = describe(item, &place, NULL) < 0 ? NULL : location_key(place);
 
 	error_set(
 		&item->error, -EEXIST,
-		"artifact %s failed to save: its key '%.500s' is also that of artifact %s, which it "
+		"artifact %s failed to save: its %s%.500s%s is also that of artifact %s, which it "
 		"would replace; give one of them a key of its own",
-		name_of(item, name), key ? key : "", name_of(other, other_name));
+		name_of(item, name), key ? "key '" : "URL", key ? key : "", key ? "'" : "",
+		name_of(other, other_name));
 	settle(item, -EEXIST);
 }
 
