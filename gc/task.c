@@ -312,7 +312,9 @@ static bool judge_location(struct gc_task *task, struct gc_artifact *artifact,
 	char text[1024];
 
 	if (!location_is_complete(json)) {
-		if (!key) {
+		/* A URL that is nothing but a query says something, whatever that is. */
+		key = key ? key : json_get_string(location_get(json), "url", "");
+		if (!*key) {
 			gc_task_decide(task, artifact, GC_NEVER_STORED, NULL);
 			return true;
 		}
@@ -339,6 +341,11 @@ static bool judge_location(struct gc_task *task, struct gc_artifact *artifact,
 	return true;
 }
 
+static int refuse_keyless(struct json_object *place, struct error *err)
+{
+	return error_set(err, -EINVAL, "its %s location has no key", location_type(place));
+}
+
 /* The place of a relocated artifact (consumed); its key is kept. */
 static int find_place(struct gc_task *task, struct gc_artifact *artifact,
 		      struct json_object *relocated, struct error *err)
@@ -356,10 +363,8 @@ static int find_place(struct gc_task *task, struct gc_artifact *artifact,
 	r = json_print(common, &text, err);
 	if (r < 0)
 		return r;
-	/* Of another type than text, or what was the query of a URL. */
 	if (!key)
-		return error_set(err, -EINVAL, "its %s location has no key",
-				 location_type(relocated));
+		return refuse_keyless(relocated, err);
 	artifact->key = strdup(key);
 	if (!artifact->key)
 		return error_set(err, -ENOMEM, "out of memory");
@@ -417,6 +422,8 @@ static int judge(struct gc_task *task, struct gc_artifact *artifact, struct json
 		task->places[artifact->place].count++;
 		return artifact->key ? 0 : -ENOMEM;
 	}
+	if (!location_is_complete(json) && !location_key(json))
+		return refuse_keyless(archive, err);
 	r = location_relocate(json, archive, &relocated, err);
 	if (r == 0)
 		r = find_place(task, artifact, relocated, err);

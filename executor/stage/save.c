@@ -162,11 +162,12 @@ static int open_own_store(const struct stage *stage, const struct template_artif
 static void log_stored(const struct stage *stage, const char *what, const char *field,
 		       const char *name, const struct json_object *reported)
 {
+	_cleanup_free_ char *key = location_copy_key((struct json_object *)reported);
 	const struct store_stored *stored = stage->store.stored;
 	char checksum[STORE_CHECKSUM_MAX];
 
 	log_info(stage->log, what, log_string(field, name),
-		 log_string("key", location_key((struct json_object *)reported)),
+		 log_string("key", key && *key ? key : NULL),
 		 log_int("objects", (int64_t)stored->objects),
 		 log_int("bytes", (int64_t)stored->size), log_string("etag", stored->etag),
 		 log_string("checksum", store_stored_checksum(stored, checksum)));

@@ -199,8 +199,7 @@ int location_print_place(struct json_object *artifact, struct buffer *out, struc
 	return r;
 }
 
-/* A copy of the key, without what follows the path of a URL. NULL = out of memory. */
-static char *copy_key(struct json_object *artifact)
+char *location_copy_key(struct json_object *artifact)
 {
 	const struct type *type = find_type(artifact);
 	const char *key = location_key(artifact);
@@ -282,7 +281,7 @@ int location_relocate(struct json_object *artifact, struct json_object *archive_
 			return error_set(err, -EINVAL,
 					 "key unsupported: cannot get key for artifact location, "
 					 "because it is invalid");
-		key = copy_key(artifact);
+		key = location_copy_key(artifact);
 		if (!key)
 			return error_set(err, -ENOMEM, "out of memory");
 		r = replace(copy, type, json_copy(location_get(archive_location)), key, err);
@@ -297,7 +296,7 @@ int location_assign(struct json_object *artifact, struct json_object *archive_lo
 		    const char *file_name, struct error *err)
 {
 	const struct type *type = find_type(archive_location);
-	_cleanup_free_ char *prefix = copy_key(archive_location);
+	_cleanup_free_ char *prefix = location_copy_key(archive_location);
 	_cleanup_free_ char *key = NULL;
 
 	if (!type)
@@ -311,7 +310,7 @@ int location_assign(struct json_object *artifact, struct json_object *archive_lo
 /* "bucket/key", or "/key" as a URL has it; "" for a type without keys. NULL = out of memory. */
 static char *describe_object(struct json_object *artifact)
 {
-	_cleanup_free_ char *key = copy_key(artifact);
+	_cleanup_free_ char *key = location_copy_key(artifact);
 	struct json_object *location = location_get(artifact);
 	const char *bucket = json_get_string(location, "bucket", "");
 	char *text;

@@ -35,6 +35,9 @@ bool location_is_complete(struct json_object *artifact);
 /* The key (s3 key, azure blob, hdfs path, path of an http URL with its query); NULL when there is none
  * (a query alone is none) or the type has no keys. Lent; valid until the artifact changes. */
 const char *location_key(struct json_object *artifact);
+/* A copy of it (caller frees) that may be told: without the query of a URL, which may grant access. ""
+ * if there is none, NULL if there is no memory. */
+char *location_copy_key(struct json_object *artifact);
 
 /*
  * The artifact as a store needs it: a new object (caller frees). A complete location stays as it

@@ -587,20 +587,24 @@ def test_a_directory_of_a_step(lab: Lab, nginx: Nginx) -> None:
     assert [a["name"] for a in step.outputs()["artifacts"]] == ["f"]
 
 
-def test_two_outputs_of_one_url_without_a_path(lab: Lab) -> None:
-    """There is no key to name, and the query is not shown."""
+@pytest.mark.parametrize(
+    ("path", "what"), [("", "URL"), ("d/f", "key 'd/f'")], ids=["without-a-path", "with-a-path"]
+)
+def test_two_outputs_of_one_url(lab: Lab, path: str, what: str) -> None:
+    """Its query may grant access and is told nowhere, here or where one is stored."""
     with Scripted([answer(status="201 Created")]) as server:
-        place = {"http": {"url": f"{server.url}/?sig=secret"}}
+        place = {"http": {"url": f"{server.url}/{path}?sig=secret"}}
         none: dict[str, Any] = {"none": {}}
         artifacts = [artifact(name, f"/tmp/{name}", place, archive=none) for name in ("a", "b")]
         step = Step(lab, "echo 1 >/tmp/a; echo 2 >/tmp/b", artifacts=artifacts)
         run = step.run()
         puts = [lines[0] for lines in server.requests]
-    message = assert_failure(
-        run.result.containers["wait"],
+    wait = run.result.containers["wait"]
+    assert_failure(
+        wait,
         64,
-        "artifact b failed to save: its URL is also that of artifact a, which it would replace;",
+        f"artifact b failed to save: its {what} is also that of artifact a, which it would replace;",
     )
-    assert "sig=secret" not in message
-    assert puts == ["PUT /?sig=secret HTTP/1.1"]
+    assert "Saved artifact" in wait.log and "sig=secret" not in wait.log
+    assert puts == [f"PUT /{path}?sig=secret HTTP/1.1"]
     assert [a["name"] for a in step.outputs()["artifacts"]] == ["a"]
