@@ -255,16 +255,16 @@ static void refuse(struct saving_item *item, const struct saving_item *other)
 	_cleanup_json_ struct json_object *place = NULL;
 	char name[STAGE_LOG_NAME_MAX], other_name[STAGE_LOG_NAME_MAX];
 	/* A URL without a path has none. */
-	_cleanup_free_ char *key =
-		describe(item, &place, NULL) < 0 ? NULL : location_copy_key(place);
+	_cleanup_free_ char *key = describe(item, &place, NULL) < 0 ? NULL :
+								      location_copy_key(place);
 	bool has_key = key && *key;
 
 	error_set(
 		&item->error, -EEXIST,
 		"artifact %s failed to save: its %s%.500s%s is also that of artifact %s, which it "
 		"would replace; give one of them a key of its own",
-		name_of(item, name), has_key ? "key '" : "URL", has_key ? key : "", has_key ? "'" : "",
-		name_of(other, other_name));
+		name_of(item, name), has_key ? "key '" : "URL", has_key ? key : "",
+		has_key ? "'" : "", name_of(other, other_name));
 	settle(item, -EEXIST);
 }
 
