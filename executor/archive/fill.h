@@ -9,6 +9,7 @@
 struct filling {
 	int fd;
 	uint64_t end; /* of what is written, or FILLING_UNKNOWN */
+	bool has_mode; /* the one that it is to have */
 };
 #define FILLING_UNKNOWN UINT64_MAX
 

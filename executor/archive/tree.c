@@ -98,9 +98,8 @@ static int make_parents(struct tree *tree, char *path, bool *ret_has_links)
 	}
 }
 
-/* The directory that `location` is in (owned by the tree), and its last component. */
-static int open_parent(struct tree *tree, const char *location, const char **ret_base,
-		       struct error *err)
+int tree_open_parent(struct tree *tree, const char *location, const char **ret_base,
+		     struct error *err)
 {
 	const char *slash = strrchr(location, '/');
 	_cleanup_free_ char *parent = strndup(location, slash ? (size_t)(slash - location) : 0);
@@ -186,7 +185,7 @@ int tree_directory(struct tree *tree, const char *location, const struct member 
 	const char *base;
 	struct stat st;
 	bool is_new;
-	int parent_fd = open_parent(tree, location, &base, err);
+	int parent_fd = tree_open_parent(tree, location, &base, err);
 
 	if (parent_fd < 0)
 		return parent_fd;
@@ -215,7 +214,7 @@ int tree_symlink(struct tree *tree, const char *location, const struct member *m
 	if (!member_link_is_inside(location, target))
 		return error_set(err, -EXDEV, "illegal symlink target: %s -> %s",
 				 member_printable(member->name, a), member_printable(target, b));
-	parent_fd = open_parent(tree, location, &base, err);
+	parent_fd = tree_open_parent(tree, location, &base, err);
 	if (parent_fd < 0)
 		return parent_fd;
 	if (symlinkat(target, parent_fd, base) < 0)
@@ -233,8 +232,7 @@ int tree_symlink(struct tree *tree, const char *location, const struct member *m
 	return 0;
 }
 
-/* Announces `size` bytes more, if there is room for them. */
-static int reserve(struct tree *tree, const char *location, uint64_t size, struct error *err)
+int tree_file_reserve(struct tree *tree, const char *location, uint64_t size, struct error *err)
 {
 	char printable[MEMBER_PRINTABLE_MAX];
 	struct statvfs fs;
@@ -261,21 +259,26 @@ static int reserve(struct tree *tree, const char *location, uint64_t size, struc
 	return 0;
 }
 
-/* A new, empty regular file where nothing, a file or a link was. */
-static int create_file(struct tree *tree, const char *location, struct error *err)
+int tree_file_create_new(int directory_fd, const char *location)
+{
+	const char *slash = strrchr(location, '/');
+
+	return openat(directory_fd, slash ? slash + 1 : location,
+		      O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC, 0600);
+}
+
+int tree_file_create(struct tree *tree, const char *location, struct filling *ret,
+		     struct error *err)
 {
 	const char *base;
-	int parent_fd = open_parent(tree, location, &base, err);
+	int parent_fd = tree_open_parent(tree, location, &base, err);
 
 	if (parent_fd < 0)
 		return parent_fd;
 	for (int tries = 0; tries < CREATE_TRIES; tries++) {
-		int fd = openat(parent_fd, base,
-				O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC,
-				0600);
-
-		if (fd >= 0)
-			return fd;
+		*ret = (struct filling){ .fd = tree_file_create_new(parent_fd, location) };
+		if (ret->fd >= 0)
+			return 0;
 		if (errno != EEXIST)
 			return fail(-errno, "create", location, err);
 		if (unlinkat(parent_fd, base, 0) < 0 && errno != ENOENT)
@@ -290,14 +293,14 @@ static int create_file(struct tree *tree, const char *location, struct error *er
 int tree_file_open(struct tree *tree, const char *location, const struct member *member,
 		   struct filling *ret, struct error *err)
 {
-	int r = reserve(tree, location, member->size, err);
+	int r = tree_file_reserve(tree, location, member->size, err);
 
-	if (r == 0)
-		r = create_file(tree, location, err);
-	if (r < 0)
-		return r;
-	*ret = (struct filling){ .fd = r };
-	return 0;
+	return r < 0 ? r : tree_file_create(tree, location, ret, err);
+}
+
+bool tree_file_set_mode(int fd, const struct member *member)
+{
+	return fchmod(fd, member->mode & PERMISSIONS) == 0;
 }
 
 int tree_file_close(struct tree *tree, const struct filling *file, const struct member *member,
@@ -311,7 +314,7 @@ int tree_file_close(struct tree *tree, const struct filling *file, const struct 
 	/* A call that takes its time even if it changes nothing. */
 	if (file->end != member->size && ftruncate(fd, (off_t)member->size) < 0)
 		r = fail(-errno, "truncate", member->name, err);
-	else if (fchmod(fd, member->mode & PERMISSIONS) < 0)
+	else if (!file->has_mode && !tree_file_set_mode(fd, member))
 		r = fail(-errno, "chmod", member->name, err);
 	else if (futimens(fd, times) < 0)
 		r = fail(-errno, "set the time of", member->name, err);
@@ -366,7 +369,7 @@ static int make_link(struct tree *tree, int from_fd, const char *from, const str
 {
 	const char *base;
 	struct stat there;
-	int parent_fd = open_parent(tree, location, &base, err);
+	int parent_fd = tree_open_parent(tree, location, &base, err);
 
 	*ret_code = 0;
 	if (parent_fd < 0)
@@ -432,7 +435,7 @@ int tree_name_again(struct tree *tree, const char *location, const struct member
 	if (r < 0 || code != 0)
 		return r;
 	/* The name may have been given to something else between the two. */
-	r = open_parent(tree, location, &base, err);
+	r = tree_open_parent(tree, location, &base, err);
 	if (r < 0)
 		return r;
 	if (fstatat(r, base, &made, AT_SYMLINK_NOFOLLOW) < 0 || made.st_dev != st.st_dev ||
@@ -482,7 +485,7 @@ static int judge_link(struct tree *tree, const char *location, struct error *err
 
 	if (!beneath_leaves(&tree->beneath, location))
 		return 0;
-	parent_fd = open_parent(tree, location, &base, err);
+	parent_fd = tree_open_parent(tree, location, &base, err);
 	if (parent_fd < 0)
 		return parent_fd;
 	n = readlinkat(parent_fd, base, text, sizeof(text) - 1);
@@ -496,7 +499,7 @@ static int set_time(struct tree *tree, const char *location, const struct timesp
 {
 	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, *mtime };
 	const char *base;
-	int parent_fd = open_parent(tree, location, &base, err);
+	int parent_fd = tree_open_parent(tree, location, &base, err);
 
 	if (parent_fd < 0)
 		return parent_fd;

@@ -75,9 +75,23 @@ struct tree_file {
 int tree_name_again(struct tree *tree, const char *location, const struct member *member,
 		    const struct tree_file *file, int *ret_fd, struct error *err);
 
+/* The directory that `location` is in (owned by the tree, valid until the next call), and its last
+ * component. */
+int tree_open_parent(struct tree *tree, const char *location, const char **ret_base,
+		     struct error *err);
+
 /* A regular file in the making. Fails at once if member->size is more than there is room. */
 int tree_file_open(struct tree *tree, const char *location, const struct member *member,
 		   struct filling *ret, struct error *err);
+/* The steps of it: announces `size` bytes more, if there is room for them; */
+int tree_file_reserve(struct tree *tree, const char *location, uint64_t size, struct error *err);
+/* makes a new, empty file where nothing, a file or a link was; */
+int tree_file_create(struct tree *tree, const char *location, struct filling *ret,
+		     struct error *err);
+/* or, on any thread, only where nothing was, in the directory of `location`: a descriptor, or -1 and
+ * errno. */
+int tree_file_create_new(int directory_fd, const char *location);
+bool tree_file_set_mode(int fd, const struct member *member);
 /* Sets size, attributes, mode and times, and closes the file in any case. */
 int tree_file_close(struct tree *tree, const struct filling *file, const struct member *member,
 		    struct error *err);

@@ -3,6 +3,7 @@
 #include "executor/archive/detect.h"
 #include "executor/archive/fill.h"
 #include "executor/archive/gzip.h"
+#include "executor/archive/small_files.h"
 #include "executor/archive/tar_reader.h"
 #include "executor/archive/tree.h"
 #include "executor/archive/twins.h"
@@ -21,6 +22,7 @@ struct unpacker {
 	struct workdir workdir;
 	struct tree tree;
 	struct twins twins;
+	struct small_files small;
 	uint64_t entries;
 	bool is_zip;
 };
@@ -127,6 +129,12 @@ static int unpack_tar_member(struct unpacker *self, struct tar_reader *tar,
 		return r;
 	if (!*location)
 		return 0; /* "./": what `tar -C directory .` begins with */
+	if (small_files_takes(member))
+		return small_files_add(&self->small, tar, location, member, err);
+	r = is_directory ? small_files_give_way(&self->small, location, err) :
+			   small_files_flush(&self->small, err);
+	if (r < 0)
+		return r;
 	if (member->is_hard_link)
 		return unpack_hard_link(self, location, member, err);
 	switch (member->mode & S_IFMT) {
@@ -207,6 +215,7 @@ static int unpack_zip_member(struct unpacker *self, struct zip_reader *zip,
 
 static void unpacker_done(struct unpacker *self)
 {
+	small_files_done(&self->small);
 	twins_done(&self->twins);
 	tree_done(&self->tree);
 	workdir_done(&self->workdir);
@@ -220,6 +229,7 @@ static int unpacker_init(struct unpacker *self, struct spot target,
 	*self = (struct unpacker){ .options = options, .is_zip = is_zip };
 	tree_init(&self->tree, -1, options->max_bytes, &options->hooks);
 	twins_init(&self->twins, &self->tree, &options->hooks);
+	small_files_init(&self->small, &self->tree, options->pool, &options->hooks);
 	r = workdir_open(&self->workdir, target, err);
 	self->tree.beneath.root_fd = self->workdir.fd;
 	return r;
@@ -227,8 +237,10 @@ static int unpacker_init(struct unpacker *self, struct spot target,
 
 static int unpacker_finish(struct unpacker *self, struct error *err)
 {
-	int r = tree_finish(&self->tree, err);
+	int r = small_files_flush(&self->small, err);
 
+	if (r == 0)
+		r = tree_finish(&self->tree, err);
 	return r < 0 ? r : workdir_finish(&self->workdir, err);
 }
 

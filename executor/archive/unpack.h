@@ -28,6 +28,7 @@
 #include "executor/archive/member.h"
 #include "executor/base/spot.h"
 #include "executor/base/stream.h"
+#include "executor/event/pool.h"
 
 #include <stdint.h>
 
@@ -43,6 +44,8 @@ struct unpack_options {
 	uint64_t max_entries; /* UNPACK_ENTRIES_MAX */
 	uint64_t max_bytes; /* of all files' content; default: free space only */
 	struct hooks hooks;
+	/* Threads that open small files beside (small_files.h), with its loop; NULL = none. */
+	struct pool *pool;
 };
 
 /*

@@ -58,7 +58,7 @@ struct store_context {
 	struct http_client *http;
 	/* What all transfers of the process share; NULL = no limit but each store's own. */
 	struct transfer_budget *budget;
-	/* Threads for what only computes; NULL = none. */
+	/* Threads for what can be done beside the loop; NULL = none. */
 	struct pool *pool;
 	/* What stores find out once for the process (cache.h); NULL = each for itself. */
 	struct store_cache *cache;

@@ -1,13 +1,13 @@
 /*
- * A few threads for work that only computes (deflate, hashes), beside the loop.
+ * A few threads for work beside the loop: what only computes (deflate, hashes), and opening many files.
  *
  *	self->job = (struct pool_job){ .work = compress, .done = is_compressed };
  *	pool_start(pool, &self->job);
  *
  * A job is embedded in and owned by whoever starts it, and must stay where it is until done() is
  * called or pool_take_back() returns. work() runs on a thread, or at once on the caller's where
- * there is no thread to be had; it touches only what the job owns, never the loop, does not block,
- * and takes milliseconds. done() is called on the loop afterwards. Jobs begin in the order in
+ * there is no thread to be had; it touches only what the job owns, never the loop, waits
+ * for nothing but a file system, and takes milliseconds. done() is called on the loop afterwards. Jobs begin in the order in
  * which they are started; they may end in another.
  *
  * Threads are started with the first job: as many as cpus_usable() says, POOL_THREADS_MAX at most.

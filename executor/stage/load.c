@@ -90,7 +90,10 @@ static int load_zip(struct loading *self, struct reader *reader, struct error *e
 
 static int load_tar(struct loading *self, struct reader *reader, struct error *err)
 {
-	const struct unpack_options options = { .hooks = stage_hooks(self->stage) };
+	const struct unpack_options options = {
+		.hooks = stage_hooks(self->stage),
+		.pool = self->stage->store.pool,
+	};
 
 	return unpack_tar(reader, place_landing(&self->place), &options, err);
 }
