@@ -1,6 +1,7 @@
 /* The template. Required: names that become paths are safe, paths are clean and absolute, mounts are
- * found by whole components; an artifact has one location at most; what is written for the others is read as the same; and an artifact's
- * location is completed or refused, but never both. */
+ * found by whole components, and are inside others; an artifact has one location at most; what is
+ * written for the others is read as the same; an artifact's location is completed or refused, but never
+ * both; and it can be told which object it is. */
 #include "executor/base/path.h"
 #include "executor/base/text.h"
 #include "executor/template/location.h"
@@ -9,6 +10,7 @@
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/targets.h"
 
+#include <errno.h>
 #include <string.h>
 
 #define PRINTED_BYTES_MAX (16 * 1024 * 1024)
@@ -45,6 +47,28 @@ static void check_key(struct json_object *before, struct json_object *after)
 	fuzz_require(strncmp(old, new, size) == 0);
 }
 
+/* Which object it is can be told, in one line, and compared. */
+static void check_place(struct json_object *artifact)
+{
+	_cleanup_buffer_ struct buffer place = BUFFER_INIT(PRINTED_BYTES_MAX);
+	_cleanup_buffer_ struct buffer again = BUFFER_INIT(PRINTED_BYTES_MAX);
+	_cleanup_free_ char *key = location_copy_key(artifact);
+	struct error err = ERROR_NONE;
+
+	fuzz_require(key);
+	fuzz_require(location_print_place(artifact, &place, &err) == 0);
+	fuzz_require(location_print_place(artifact, &again, &err) == 0);
+	fuzz_require(strcmp(buffer_string(&place), buffer_string(&again)) == 0);
+	error_set(&err, -EIO, "refused");
+	location_tell(artifact, &err);
+	fuzz_check_error(-EIO, &err);
+	fuzz_require(strstr(err.message, location_type(artifact)));
+	error_set(&err, -EIO, "%s/%s: refused",
+		  json_get_string(location_get(artifact), "bucket", ""), key);
+	location_tell(artifact, &err);
+	fuzz_check_error(-EIO, &err);
+}
+
 static void check_artifact(const struct template *template,
 			   const struct template_artifact *artifact)
 {
@@ -70,6 +94,7 @@ static void check_artifact(const struct template *template,
 	} else {
 		fuzz_require(location_type(complete));
 		check_key(artifact->json, complete);
+		check_place(complete);
 	}
 	if (location_assign(artifact->json, archive, "file.tgz", &err) == 0)
 		fuzz_require(location_type(artifact->json));
@@ -82,7 +107,11 @@ static void check_template(const struct template *template)
 	for (size_t i = 0; i < template->mount_count; i++) {
 		_cleanup_free_ char *clean = path_clean(template->mounts[i]);
 
+		const char *outer = template_find_outer_mount(template, template->mounts[i]);
+
 		fuzz_require(strcmp(template->mounts[i], clean) == 0);
+		fuzz_require(!outer ||
+			     (strcmp(outer, clean) != 0 && path_is_at_or_below(clean, outer)));
 		fuzz_require(i == 0 ||
 			     strlen(template->mounts[i]) <= strlen(template->mounts[i - 1]));
 	}
