@@ -16,8 +16,8 @@ from bench.yard import Outcome, Yard
 
 STARTS = 40
 TRANSFERS = 10
-# Of what takes a quarter of a second, ten have no least that would come again.
-SHORT_TRANSFERS = 25
+# Of what takes a sixth of a second, fewer have no least that would come again.
+SHORT_TRANSFERS = 60
 SECONDS = 0.003
 ANONYMOUS = 2 * MB
 THROUGHPUT = 1.03

@@ -150,12 +150,12 @@ int small_files_flush(struct small_files *small, struct error *err)
 
 /* --- collecting --------------------------------------------------------------------------- */
 
-/* Is this the directory of `location`, or one above, or the location itself? */
-static bool is_above(const char *directory, const char *location)
+/* Is this file at `location`, or where a directory above it would be? */
+static bool is_in_the_way(const char *file, const char *location)
 {
-	size_t size = strlen(directory);
+	size_t size = strlen(file);
 
-	return strncmp(directory, location, size) == 0 &&
+	return strncmp(file, location, size) == 0 &&
 	       (location[size] == '/' || location[size] == '\0');
 }
 
@@ -165,7 +165,7 @@ int small_files_give_way(struct small_files *small, const char *location, struct
 		const struct small_batch *batch = &small->batches[i];
 
 		for (size_t at = 0; at < batch->count; at++)
-			if (is_above(location_of(batch, &batch->files[at]), location))
+			if (is_in_the_way(location_of(batch, &batch->files[at]), location))
 				return small_files_flush(small, err);
 	}
 	return 0;
