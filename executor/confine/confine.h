@@ -73,6 +73,10 @@ struct confine_options {
 	/* FILES; without any the layer is unused. */
 	const struct confine_place *places;
 	size_t place_count;
+	/* FILES, too: the TCP ports that may be connected to, where the kernel can (Landlock since ABI 4);
+	 * without any, all. */
+	const uint16_t *ports;
+	size_t port_count;
 };
 
 /* Gives up everything that `kind` does not need. 0; or, if it is required, -EPERM with the first layer

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/landlock.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -13,6 +14,8 @@
 #define RIGHT_REFER (1ULL << 13) /* 2 */
 #define RIGHT_TRUNCATE (1ULL << 14) /* 3 */
 #define RIGHT_IOCTL_DEV (1ULL << 15) /* 5 */
+#define RIGHT_CONNECT_TCP (1ULL << 1) /* 4 */
+#define RULE_NET_PORT 2
 #define SCOPE_ABSTRACT_UNIX_SOCKET (1ULL << 0) /* 6 */
 #define SCOPE_SIGNAL (1ULL << 1)
 
@@ -44,12 +47,16 @@ static uint64_t known_rights(int abi)
 	return rights;
 }
 
-static int create(int abi, struct ruleset *ruleset)
+static int create(int abi, bool has_ports, struct ruleset *ruleset)
 {
 	/* A kernel refuses more bytes than it knows, if they are not zero. */
-	size_t size = abi >= 6 ? sizeof(*ruleset) : sizeof(ruleset->files);
+	size_t size = abi >= 6 ? sizeof(*ruleset) :
+		      abi >= 4 ? offsetof(struct ruleset, scopes) :
+				 sizeof(ruleset->files);
 
 	*ruleset = (struct ruleset){ .files = known_rights(abi) };
+	if (abi >= 4 && has_ports)
+		ruleset->ports = RIGHT_CONNECT_TCP;
 	if (abi >= 6)
 		ruleset->scopes = SCOPE_ABSTRACT_UNIX_SOCKET | SCOPE_SIGNAL;
 	return (int)syscall(SYS_landlock_create_ruleset, ruleset, size, 0);
@@ -79,6 +86,18 @@ static int allow(int ruleset_fd, const struct ruleset *ruleset, const struct con
 		       0;
 }
 
+/* struct landlock_net_port_attr of ABI 4. */
+static int allow_port(int ruleset_fd, const struct ruleset *ruleset, uint16_t port)
+{
+	const struct {
+		uint64_t allowed_access, port;
+	} rule = { ruleset->ports, port };
+
+	if (!ruleset->ports)
+		return 0;
+	return syscall(SYS_landlock_add_rule, ruleset_fd, RULE_NET_PORT, &rule, 0) < 0 ? -errno : 0;
+}
+
 int confine_files(const struct confine_options *options, char reason[static CONFINE_REASON_MAX])
 {
 	int abi =
@@ -100,11 +119,17 @@ int confine_files(const struct confine_options *options, char reason[static CONF
 			 abi);
 		return -EOPNOTSUPP;
 	}
-	fd = create(abi, &ruleset);
+	fd = create(abi, options->port_count > 0, &ruleset);
 	if (fd < 0)
 		return -errno;
 	for (size_t i = 0; i < options->place_count; i++) {
 		int r = allow(fd, &ruleset, &options->places[i]);
+
+		if (r < 0)
+			return r;
+	}
+	for (size_t i = 0; i < options->port_count; i++) {
+		int r = allow_port(fd, &ruleset, options->ports[i]);
 
 		if (r < 0)
 			return r;

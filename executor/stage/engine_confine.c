@@ -3,6 +3,7 @@
 #include "executor/base/cleanup.h"
 #include "executor/base/path.h"
 #include "executor/stage/engine_message.h"
+#include "executor/stage/engine_ports.h"
 #include "executor/stage/volume.h"
 
 #include <errno.h>
@@ -141,6 +142,7 @@ int engine_confine(const struct stage *stage, const struct engine_limits *limits
 {
 	_cleanup_(places_done) struct places places = { .count = 0 };
 	struct confine_options options = { .notice_fd = notice_fd };
+	struct engine_ports ports;
 	int r = confine_mode_from_environment(&options.mode, err);
 
 	if (r < 0)
@@ -150,6 +152,9 @@ int engine_confine(const struct stage *stage, const struct engine_limits *limits
 	options.places = places.items;
 	/* What cannot be named cannot be allowed. */
 	options.place_count = handed->are_too_many ? 0 : places.count;
+	engine_ports_find(stage->template, &ports);
+	options.ports = ports.items;
+	options.port_count = ports.count;
 	return confine(CONFINE_STAGE, &options, ret, err);
 }
 

@@ -50,6 +50,7 @@ REFUSED = (
     "write-volume",
     "remove",
     "link",
+    "port",
 )
 
 

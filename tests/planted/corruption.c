@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -177,6 +178,17 @@ static int netlink_socket(void)
 	return socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, 0);
 }
 
+/* That nobody listens to, either. */
+static int connect_to_other_port(void)
+{
+	const struct sockaddr_in address = { .sin_family = AF_INET,
+					     .sin_port = htons(7),
+					     .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	return connect(fd, (const struct sockaddr *)&address, sizeof(address));
+}
+
 static int vm_socket(void)
 {
 	return socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -280,6 +292,7 @@ static const struct {
 	{ "packet", packet_socket },
 	{ "netlink", netlink_socket },
 	{ "vsock", vm_socket },
+	{ "port", connect_to_other_port },
 	{ "ptrace", trace_parent },
 	{ "copy", copy_parent },
 	{ "stop", stop_parent },

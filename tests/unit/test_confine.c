@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/capability.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -599,6 +600,62 @@ static void test_files(void **state)
 	assert_int_equal(WEXITSTATUS(ending.status), 0);
 }
 
+static uint16_t listener_port(void)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET,
+				       .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t size = sizeof(address);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_return_code(bind(fd, (struct sockaddr *)&address, size), errno);
+	assert_return_code(listen(fd, 4), errno);
+	assert_return_code(getsockname(fd, (struct sockaddr *)&address, &size), errno);
+	return ntohs(address.sin_port);
+}
+
+static uint16_t listed, unlisted;
+
+static int connect_to(uint16_t port)
+{
+	const struct sockaddr_in address = { .sin_family = AF_INET,
+					     .sin_port = htons(port),
+					     .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	return connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ? errno : 0;
+}
+
+static long connects_to_one(void)
+{
+	return connect_to(listed) != 0 ? 1 : connect_to(unlisted) != EACCES ? 2 : 0;
+}
+
+static long connects_to_both(void)
+{
+	return connect_to(listed) != 0 || connect_to(unlisted) != 0;
+}
+
+static void test_ports(void **state)
+{
+	const struct confine_place place = { .path = "/" };
+	struct confine_probe probe = { .kind = CONFINE_STAGE,
+				       .options = { .mode = CONFINE_REQUIRED,
+						    .places = &place,
+						    .place_count = 1,
+						    .ports = &listed },
+				       .body = connects_to_both };
+
+	(void)state;
+	if (syscall(SYS_landlock_create_ruleset, NULL, 0, 1) < 4)
+		skip();
+	listed = listener_port();
+	unlisted = listener_port();
+	assert_int_equal(WEXITSTATUS(confine_probe_run(&probe).status), 0);
+	probe.options.port_count = 1;
+	probe.body = connects_to_one;
+	assert_int_equal(WEXITSTATUS(confine_probe_run(&probe).status), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -613,6 +670,7 @@ int main(void)
 		cmocka_unit_test(test_off_and_record_stop_nothing),
 		cmocka_unit_test(test_what_is_refused),
 		cmocka_unit_test(test_files),
+		cmocka_unit_test(test_ports),
 	};
 
 	return cmocka_run_group_tests(tests, scratch_set_up, scratch_tear_down);
