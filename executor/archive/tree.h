@@ -91,6 +91,7 @@ int tree_file_create(struct tree *tree, const char *location, struct filling *re
 /* or, on any thread, only where nothing was, in the directory of `location`: a descriptor, or -1 and
  * errno. */
 int tree_file_create_new(int directory_fd, const char *location);
+/* Gives it the mode of `member`; on any thread. false and errno. */
 bool tree_file_set_mode(int fd, const struct member *member);
 /* Sets size, attributes, mode and times, and closes the file in any case. */
 int tree_file_close(struct tree *tree, const struct filling *file, const struct member *member,

@@ -48,10 +48,17 @@ static bool add_endpoint(struct engine_ports *ports, const char *endpoint)
 	       add(ports, (uint16_t)port);
 }
 
+/* A selector that names nothing is none: then keys are looked for elsewhere. */
+static bool names_secret(struct json_object *location, const char *field)
+{
+	return *json_get_string(json_get(location, field), "name", "") != '\0';
+}
+
 /* The key and the secret are in the pod: nobody is asked for them. */
 static bool has_keys(struct json_object *location)
 {
-	return json_get(location, "accessKeySecret") && json_get(location, "secretKeySecret") &&
+	return names_secret(location, "accessKeySecret") &&
+	       names_secret(location, "secretKeySecret") &&
 	       !json_get_bool(location, "useSDKCreds", json_get(location, "useSDKCreds")) &&
 	       !*json_get_string(location, "roleARN", "");
 }

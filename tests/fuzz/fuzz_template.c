@@ -106,7 +106,6 @@ static void check_template(const struct template *template)
 		fuzz_require(text_is_dns_label(template->containers[i]));
 	for (size_t i = 0; i < template->mount_count; i++) {
 		_cleanup_free_ char *clean = path_clean(template->mounts[i]);
-
 		const char *outer = template_find_outer_mount(template, template->mounts[i]);
 
 		fuzz_require(strcmp(template->mounts[i], clean) == 0);

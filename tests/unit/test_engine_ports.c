@@ -66,6 +66,9 @@ static void any_port_where_they_are_not_known(void **state)
 		TEMPLATE(ARCHIVE, "'artifactory': {'url': 'http://h/f'}"),
 		TEMPLATE(ARCHIVE, "'plugin': {'name': 'p', 'key': 'k'}"),
 		TEMPLATE("'s3': {'endpoint': 'h:9000', 'bucket': 'b'}", KEY),
+		TEMPLATE("'s3': {'endpoint': 'h:9000', 'accessKeySecret': {'key': ''}, "
+			 "'secretKeySecret': {'key': ''}}",
+			 KEY),
 		TEMPLATE("'s3': {'endpoint': 'h:9000', 'useSDKCreds': true, " KEYS "}", KEY),
 		TEMPLATE("'s3': {'endpoint': 'h:9000', 'roleARN': 'arn:x', " KEYS "}", KEY),
 		TEMPLATE("'s3': {'endpoint': 'h:https', " KEYS "}", KEY),
